@@ -7,6 +7,7 @@ not running before is stopped in the end.
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -30,6 +31,9 @@ from service_kit.database.engines import pooled
 from tests.support.builders import SOURCE
 from tests.support.databases import Databases
 from tests.support.memory import folder_for_data
+from tests.support.servers import own_postgres
+from tests.support.source import Source, source_on
+from tests.support.system import System
 from tests.support.virtual_hosts import VirtualHosts
 
 OWN_POSTGRES = EmbeddedPostgres(folder_for_data() / "postgres", durable=False)
@@ -136,6 +140,28 @@ def vhost(vhosts: VirtualHosts) -> Iterator[str]:
 def amqp_url(broker: Broker, vhost: str) -> str:
     """The address of a fresh virtual host."""
     return broker.amqp_url(vhost)
+
+
+@pytest.fixture
+async def source(amqp_url: str) -> AsyncIterator[Source]:
+    """The source's end of the fresh virtual host."""
+    async with source_on(amqp_url) as source:
+        yield source
+
+
+@pytest.fixture
+def system(
+    auth_url: str, blog_url: str, amqp_url: str, private_pem: str, public_pem: str, tmp_path: Path
+) -> System:
+    """The system on fresh databases and a fresh virtual host; nothing is started."""
+    return System(auth_url, blog_url, amqp_url, private_pem, public_pem, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def mortal_postgres() -> Iterator[tuple[EmbeddedPostgres, Databases]]:
+    """A PostgreSQL server that a test may stop; it has to leave it running."""
+    with own_postgres() as server:
+        yield server
 
 
 @pytest.fixture

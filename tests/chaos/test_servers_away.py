@@ -18,9 +18,18 @@ from service_kit.database.engines import pooled
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.load import loaded
+from tests.support.servers import own_rabbitmq
 from tests.support.settled import figure, grows, published, settled, unpublished
 from tests.support.source import Source, source_on
 from tests.support.system import System, broker_behind_a_proxy, ended
+
+
+@pytest.fixture(scope="session")
+def mortal_rabbitmq() -> Iterator[PrivateRabbitMQ]:
+    """A RabbitMQ node that a test may stop; the test must leave it running."""
+    with own_rabbitmq() as node:
+        yield node
+
 
 QUICK = {
     "AUTH_RETRY_SECONDS_MAX": 0.5,

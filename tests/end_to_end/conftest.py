@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -61,14 +60,6 @@ class Running:
         assert answer.status_code == 200, answer.text
         me: dict[str, Any] = answer.json()
         return me if me.items() >= expected.items() else None
-
-
-@pytest.fixture
-def system(
-    auth_url: str, blog_url: str, amqp_url: str, private_pem: str, public_pem: str, tmp_path: Path
-) -> System:
-    """The system on fresh databases and a fresh virtual host; nothing is started."""
-    return System(auth_url, blog_url, amqp_url, private_pem, public_pem, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from tests.end_to_end.conftest import Person, Running
 from tests.support.auth_api import PASSWORD
 from tests.support.eventually import eventually
-from tests.support.settled import is_settled, unpublished
+from tests.support.settled import settled, unpublished
 from tests.support.source import source_on
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -92,7 +92,7 @@ async def test_no_log_contains_an_address(shared: Running) -> None:
     ]
     async with source_on(shared.system.amqp_url) as source:
         await source.publish_raw(person.email.encode())
-        await eventually(lambda: _has_logged(shared, "message.parked"))
+        await eventually(lambda: "message.parked" in shared.consumer.log.read_text())
     await shared.blog.get("/v1/me", headers={"Authorization": f"Bearer {person.email}"})
     await shared.blog.get("/v1/users/nobody@example.org")
 
@@ -109,15 +109,10 @@ async def test_no_log_contains_an_address(shared: Running) -> None:
 
 
 async def _settles(shared: Running) -> None:
-    system = shared.system
-    async with source_on(system.amqp_url) as source:
-        await eventually(lambda: is_settled(system.auth_url, system.blog_url, source))
+    async with source_on(shared.system.amqp_url) as source:
+        await settled(shared.system, source)
 
 
 async def _is_refused(shared: Running, person: Person) -> httpx.Response | None:
     answer = await shared.blog.get("/v1/me", headers=person.headers)
     return answer if answer.status_code == 401 else None
-
-
-async def _has_logged(shared: Running, event: str) -> bool:
-    return any(event in text for text in shared.system.logs().values())

@@ -13,26 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import blog_service.settings
 from auth_service.settings import ApiSettings, RelaySettings
 from auth_service.users.passwords import Passwords
-from local.embedded_postgres import EmbeddedPostgres
 from local.ports import free_port
 from tests.support.auth_api import AuthApi, made_admin, serving, signed_up
 from tests.support.builders import SOURCE
 from tests.support.commands import Command, commands_on
 from tests.support.content import People, people_of
-from tests.support.databases import Databases
 from tests.support.inbox import Inbox
 from tests.support.mail_server import MailServer, mail_server
 from tests.support.reconciling import Pair, paired
 from tests.support.relaying import Pipe
-from tests.support.servers import own_postgres
-from tests.support.source import Source, source_on
-
-
-@pytest.fixture
-async def source(amqp_url: str) -> AsyncIterator[Source]:
-    """The source's end of the fresh virtual host."""
-    async with source_on(amqp_url) as source:
-        yield source
+from tests.support.source import Source
 
 
 @pytest.fixture
@@ -56,13 +46,6 @@ async def pipe(unbound: Pipe) -> Pipe:
     """A relay's database, settings and broker, with a queue bound as a consuming service does."""
     await unbound.bind()
     return unbound
-
-
-@pytest.fixture(scope="session")
-def mortal_postgres() -> Iterator[tuple[EmbeddedPostgres, Databases]]:
-    """A PostgreSQL server that a test may stop; it has to leave it running."""
-    with own_postgres() as server:
-        yield server
 
 
 @pytest.fixture
@@ -97,14 +80,12 @@ def api_settings(
 
 @pytest.fixture
 async def api(api_settings: ApiSettings) -> AsyncIterator[AuthApi]:
-    """A client of the auth API."""
     async with serving(api_settings) as client:
         yield client
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[MailServer]:
-    """A mail server."""
     async with mail_server() as server:
         yield server
 
@@ -150,14 +131,12 @@ def command(blog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 async def people(
     blog_settings: blog_service.settings.ApiSettings, signing_key: rsa.RSAPrivateKey
 ) -> AsyncIterator[People]:
-    """People at the blog."""
     async with people_of(blog_settings, signing_key) as people:
         yield people
 
 
 @pytest.fixture
 def blog(people: People) -> httpx.AsyncClient:
-    """A client of the blog's API."""
     return people.client
 
 

@@ -38,13 +38,10 @@ class Accounts:
         await delete(self.engine, self.passwords, user.id, password=password)
 
     async def fetch(self, query: str, **values: Any) -> list[Row[Any]]:
-        """The rows of a query to the database."""
         return await fetch(self.engine, query, **values)
 
     async def execute(self, *statements: str) -> None:
-        """Run statements in one transaction of the database."""
         await execute(self.engine, *statements)
 
     async def outbox(self, user: User | UUID | None = None) -> list[Row[Any]]:
-        """The recorded events about all users, or one."""
         return await outbox(self.engine, user.id if isinstance(user, User) else user)

@@ -41,11 +41,9 @@ class AuthApi(httpx.AsyncClient):
         self.engine = self.context.engine
 
     async def fetch(self, query: str, **values: Any) -> list[Row[Any]]:
-        """The rows of a query to the database."""
         return await fetch(self.engine, query, **values)
 
     async def execute(self, *statements: str) -> None:
-        """Run statements in one transaction of the database."""
         await execute(self.engine, *statements)
 
     async def create_service(self, name: str, *scopes: str) -> IssuedKey:
@@ -115,7 +113,6 @@ async def made_admin(engine: AsyncEngine, signed_in: Signed) -> None:
 
 
 def bearer(signed_in: Signed) -> dict[str, str]:
-    """The header with the token."""
     return {"Authorization": f"Bearer {signed_in['access_token']}"}
 
 

@@ -25,7 +25,6 @@ class Backup:
         self._server.clone_database(self._copy, self._name)
 
     def drop(self) -> None:
-        """Drop the copy."""
         self._server.drop_database(self._copy)
 
     def _end_connections(self) -> None:

@@ -27,7 +27,6 @@ _positions = itertools.count(1)
 
 
 def a_state(user_id: UUID | None = None, version: int = 1, **changes: Any) -> UserState:
-    """Return an active user at ``version``."""
     user_id = user_id or uuid4()
     values: dict[str, Any] = {
         "email": f"{user_id.hex[:12]}@example.org",
@@ -42,7 +41,6 @@ def a_state(user_id: UUID | None = None, version: int = 1, **changes: Any) -> Us
 
 
 def a_tombstone(user_id: UUID | None = None, version: int = 2) -> UserTombstone:
-    """Return a deleted user at ``version``."""
     return UserTombstone(id=user_id or uuid4(), version=version, deleted_at=NOON)
 
 

@@ -37,7 +37,6 @@ def a_signer(key: rsa.RSAPrivateKey) -> TokenSigner:
 
 
 def kid_of(key: rsa.RSAPrivateKey) -> str:
-    """Return the id of a key."""
     return str(jwk(key.public_key())["kid"])
 
 
@@ -78,7 +77,6 @@ class Issuer:
         return self.last
 
     def chain(self, count: int) -> list[Signed]:
-        """Issue several, a minute apart."""
         return [self.issue() for _ in range(count)]
 
 

@@ -17,8 +17,6 @@ from blog_service.cli import app
 
 @dataclass(frozen=True)
 class Ended:
-    """The result of a command."""
-
     returncode: int
     stdout: str
     stderr: str

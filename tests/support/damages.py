@@ -80,7 +80,6 @@ class User:
 
     @property
     def is_dead(self) -> bool:
-        """Whether they are deleted at the source."""
         return self.number % DEAD_ONE_IN == 0
 
     @property
@@ -142,15 +141,12 @@ class Pool:
         return taken
 
     def anyone(self) -> User:
-        """Take a living or deleted user."""
         return self.take(lambda _: True)
 
     def living(self) -> User:
-        """Take a living user."""
         return self.take(lambda each: not each.is_dead)
 
     def dead(self) -> User:
-        """Take a deleted user."""
         return self.take(lambda each: each.is_dead)
 
     def two(self, *, in_one_bucket: bool) -> tuple[User, User]:

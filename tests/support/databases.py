@@ -48,13 +48,11 @@ class Databases:
         return self._server.url(self._supplies[service].take())
 
     def drop(self, url: str) -> None:
-        """Drop a database that ``make`` returned."""
         name = make_url(url).database or ""
         [supply] = [self._supplies[each] for each in SERVICES if name.startswith(self._of(each))]
         supply.give_back(name)
 
     def close(self) -> None:
-        """Drop the unused databases."""
         for supply in self._supplies.values():
             supply.close()
 

@@ -80,7 +80,6 @@ async def failing_over(
 
 
 def every(heartbeat_seconds: float) -> dict[str, object]:
-    """Return the settings for heartbeats at this interval."""
     return {
         "AUTH_HEARTBEAT_SECONDS": heartbeat_seconds,
         "BLOG_HEARTBEAT_SECONDS_MAX": HEARTBEATS_MISSED * heartbeat_seconds,

@@ -34,13 +34,11 @@ class Command:
 
 
 def files_of(page: str) -> dict[str, str]:
-    """Return the files of a page, by name."""
     blocks = [text for kind, text in _BLOCK.findall(page) if kind == "python"]
     return {text.partition("\n")[0].removeprefix("# "): text for text in blocks}
 
 
 def commands_of(page: str) -> list[Command]:
-    """Return the commands of a page, in order."""
     sessions = [text for kind, text in _BLOCK.findall(page) if kind == "console"]
     return [
         Command(typed, shown.strip())
@@ -50,8 +48,6 @@ def commands_of(page: str) -> list[Command]:
 
 
 class Shell:
-    """A shell that runs one command after the other."""
-
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 

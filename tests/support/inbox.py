@@ -163,7 +163,6 @@ async def refuse_writes(engine: AsyncEngine, sqlstate: str, user_id: UUID | None
 
 
 async def accept_writes(engine: AsyncEngine) -> None:
-    """Take back ``refuse_writes``."""
     await execute(engine, "DROP TRIGGER refuse ON users")
 
 

@@ -44,7 +44,6 @@ class Keyrings:
         return kid
 
     async def activated(self) -> SigningKey:
-        """A new stored key, which signs."""
         key = await self.operator().generate(BITS)
         change = await self.operator().activate(key.kid)
         assert change.key.state is State.ACTIVE

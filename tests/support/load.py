@@ -22,8 +22,6 @@ WORKERS = 3
 
 
 class Load:
-    """Changes users until it is stopped."""
-
     def __init__(self, engine: AsyncEngine, per_second: int) -> None:
         self._engine = engine
         self._pause = WORKERS / per_second
@@ -67,7 +65,6 @@ class Load:
 
 @asynccontextmanager
 async def loaded(engine: AsyncEngine, *, per_second: int = 300) -> AsyncIterator[Load]:
-    """Change users all the time inside the block."""
     load = Load(engine, per_second)
     working = [asyncio.create_task(load.work()) for _ in range(WORKERS)]
     try:

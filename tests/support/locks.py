@@ -18,8 +18,6 @@ async def lock_waits(engine: AsyncEngine, kind: str = "%") -> int:
 
 
 async def until_waiting(engine: AsyncEngine, sessions: int = 1) -> None:
-    """Wait until this many sessions, or more, wait for a lock."""
-
     async def are_waiting() -> bool:
         return await lock_waits(engine) >= sessions
 

@@ -16,8 +16,6 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 @dataclass(frozen=True)
 class Received:
-    """A mail that the server accepted."""
-
     sender: str
     recipients: list[str]
     content: bytes

@@ -32,8 +32,6 @@ async def link(server: MailServer, subject: str, to: str | None = None) -> str:
 
 
 async def until_sent(client: AuthApi) -> None:
-    """Wait until no mail waits any more."""
-
     async def none_waits() -> bool:
         return not await client.fetch("SELECT 1 FROM mails")
 
@@ -51,19 +49,16 @@ async def restore(client: AuthApi, token: str) -> httpx.Response:
 
 
 async def forget(client: AuthApi, email: str) -> httpx.Response:
-    """Request a link that resets the password."""
     return await client.post("/v1/password/forgot", json={"email": email})
 
 
 async def reset(client: AuthApi, token: str, password: str) -> httpx.Response:
-    """Open a link that resets the password."""
     return await client.post("/v1/password/reset", json={"token": token, "new_password": password})
 
 
 async def change_address(
     client: AuthApi, signed_in: Signed, email: str, password: str = PASSWORD
 ) -> httpx.Response:
-    """Request another address."""
     return await client.patch(
         "/v1/me", headers=bearer(signed_in), json={"email": email, "password": password}
     )

@@ -36,7 +36,6 @@ def a_delivery(
 
 
 def rubbish(body: bytes = b"{ someone@example.org") -> Delivery:
-    """Return a message that cannot be read."""
     return Delivery(
         tag=1,
         queue="blog.users",

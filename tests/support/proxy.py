@@ -114,7 +114,6 @@ async def _open(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.Str
 
 @asynccontextmanager
 async def proxy_to(host: str, port: int) -> AsyncIterator[Proxy]:
-    """Run a proxy inside the block."""
     proxy = Proxy(host, port)
     await proxy.open()
     try:

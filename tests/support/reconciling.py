@@ -180,7 +180,6 @@ def proving(pair: Pair, **settings: Any) -> AbstractAsyncContextManager[None]:
 async def prove_once(
     pair: Pair, source: Source, known: Known | None = None, replica: Replica = USERS
 ) -> Proof:
-    """Make one proof."""
     async with pair.blog.connect() as connection:
         follows = await runs.source_followed(connection)
         assert follows is not None

@@ -163,7 +163,6 @@ class Pipe:
         self.source = source
 
     def changed(self, **changes: object) -> RelaySettings:
-        """The settings with these changes."""
         return self.settings.model_copy(update=changes)
 
     def relaying(self, **changes: object) -> AbstractAsyncContextManager[None]:

@@ -13,11 +13,11 @@ from tests.support.system import System
 async def settled(system: System, source: Source) -> None:
     """Wait until all events are published and applied, with nothing parked or dead-lettered."""
     await eventually(
-        lambda: is_settled(system.auth_url, system.blog_url, source), within=90, every=0.2
+        lambda: _is_settled(system.auth_url, system.blog_url, source), within=90, every=0.2
     )
 
 
-async def is_settled(auth_url: str, blog_url: str, source: Source) -> bool:
+async def _is_settled(auth_url: str, blog_url: str, source: Source) -> bool:
     """Check the queues last: a message of a killed consumer returns to its queue late."""
     waiting = await unpublished(auth_url)
     assert not waiting, f"{waiting} events are not published"
@@ -61,7 +61,6 @@ async def published(auth_url: str) -> int:
 
 
 async def unpublished(auth_url: str) -> int:
-    """Count the unpublished events."""
     return await figure(auth_url, "SELECT count(*) FROM outbox_events WHERE published_at IS NULL")
 
 

@@ -98,11 +98,9 @@ class Site:
             return signed_in
 
     async def give_roles(self, user_id: UUID, *roles: str) -> None:
-        """Set the user's roles, as an administrator."""
         await self._administer(user_id, roles=roles)
 
     async def disable(self, user_id: UUID) -> None:
-        """Disable the user's account, as an administrator."""
         await self._administer(user_id, status="disabled")
 
     async def _administer(self, user_id: UUID, **wanted: Any) -> None:

@@ -78,7 +78,6 @@ class Source:
         return None if isinstance(message.delivery, Basic.GetEmpty) else message
 
     async def take_all(self, queue: str = LIVE) -> list[DeliveredMessage]:
-        """Take every message off a queue."""
         messages = []
         while message := await self.take(queue):
             messages.append(message)

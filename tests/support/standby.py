@@ -44,7 +44,6 @@ class ReplicatedDatabase:
         """The standby's own address; it can be read all the time."""
 
     def fall_behind(self) -> None:
-        """Send nothing more to the standby; commits on the primary continue."""
         leave_behind(self._primary)
 
     async def fail_over(self) -> None:
@@ -116,11 +115,9 @@ def leave_behind(primary: EmbeddedPostgres) -> None:
 
 
 def has_standby(primary: EmbeddedPostgres) -> bool:
-    """Return whether a standby streams from the primary."""
     found = primary.server.execute("SELECT state FROM pg_stat_replication")
     return [row["state"] for row in found] == ["streaming"]
 
 
 def sockets_of(server: PostgresServer) -> str:
-    """Return the folder of the server's socket."""
     return str(make_url(server.url("postgres")).query["host"])

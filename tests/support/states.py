@@ -28,7 +28,6 @@ _CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
 def texts(at_least: int, at_most: int) -> st.SearchStrategy[str]:
-    """Generate texts of this many characters."""
     odd = st.sampled_from(ODD_TEXTS).map(lambda text: text.ljust(at_least, "x")[:at_most])
     return odd | st.text(_CHARACTERS, min_size=at_least, max_size=min(at_most, 20))
 
@@ -52,7 +51,6 @@ def versions() -> st.SearchStrategy[int]:
 
 
 def states() -> st.SearchStrategy[UserState]:
-    """Generate active and disabled users."""
     return st.builds(
         UserState,
         id=st.uuids(),
@@ -68,5 +66,4 @@ def states() -> st.SearchStrategy[UserState]:
 
 
 def tombstones() -> st.SearchStrategy[UserTombstone]:
-    """Generate tombstones."""
     return st.builds(UserTombstone, id=st.uuids(), version=versions(), deleted_at=instants())

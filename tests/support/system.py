@@ -76,7 +76,6 @@ class System:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the settings of both services."""
         return {
             "AUTH_DATABASE_URL": self.auth_url,
             "AUTH_AMQP_URL": self.amqp_url,
@@ -112,7 +111,6 @@ class System:
         return ended
 
     def logs(self) -> dict[str, str]:
-        """Return the logs of all processes, by file name."""
         return {log.name: log.read_text() for log in self.folder.glob("*.log")}
 
 
@@ -186,7 +184,6 @@ async def consumer_process(
 
 @contextmanager
 def ended(*processes: Process) -> Iterator[None]:
-    """Kill the processes after the block."""
     try:
         yield
     finally:

@@ -66,7 +66,6 @@ class Whole:
         )
 
     async def proof(self) -> dict[str, Any]:
-        """Return what status says about the last proof."""
         proof: dict[str, Any] = (await self.figures("blog-service status"))["proof"]
         return proof
 
@@ -80,7 +79,6 @@ class Whole:
         return bool((await self.proof())["state"] == "differs")
 
     async def next_heartbeat(self) -> None:
-        """Wait until the blog has applied another heartbeat."""
         last = await self._heartbeat()
         await eventually(lambda: self._has_applied(last + 1), every=0.05)
 
