@@ -112,13 +112,9 @@ SERVICE_CHANGED = ServiceChanged(
     ),
 )
 
+OF_USERS = (CREATED_EVENT, UPDATED_EVENT, DELETED_EVENT)
 WRITTEN: dict[str, Event] = {
-    "user.created": CREATED_EVENT,
-    "user.updated": UPDATED_EVENT,
-    "user.deleted": DELETED_EVENT,
-    "sync.heartbeat": HEARTBEAT,
-    "key.revoked": KEY_REVOKED,
-    "service.changed": SERVICE_CHANGED,
+    event.type: event for event in (*OF_USERS, HEARTBEAT, KEY_REVOKED, SERVICE_CHANGED)
 }
 """The golden messages that this version writes."""
 

@@ -18,6 +18,7 @@ EXAMPLES = 8
 """Requests per operation, because there are forty operations."""
 
 UNLIMITED = Rate(1_000_000, 60)
+LIMITS = [name for name in ApiSettings.model_fields if name.startswith("limit_")]
 
 
 @pytest.mark.parametrize("examples", [FEW, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
@@ -32,16 +33,7 @@ def test_every_response_is_documented_and_none_is_a_500(
         private_key=private_pem,
         issuer=SOURCE,
         mail_folder=str(tmp_path),
-        limit_signup=UNLIMITED,
-        limit_signin=UNLIMITED,
-        limit_signin_failures=UNLIMITED,
-        limit_account_failures=UNLIMITED,
-        limit_refresh=UNLIMITED,
-        limit_token=UNLIMITED,
-        limit_password=UNLIMITED,
-        limit_mail=UNLIMITED,
-        limit_heartbeats=UNLIMITED,
-    )
+    ).model_copy(update=dict.fromkeys(LIMITS, UNLIMITED))
 
     callers = asyncio.run(made_callers(settings))
 

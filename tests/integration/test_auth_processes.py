@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -18,7 +17,7 @@ from service_kit.http import trusted
 from tests.support.builders import SOURCE
 from tests.support.databases import ROOT
 from tests.support.eventually import eventually
-from tests.support.processes import Process, run
+from tests.support.processes import Process, run, running
 from tests.support.relaying import bind, taken, trouble
 from tests.support.source import Source
 
@@ -70,28 +69,17 @@ def environment(auth_url: str, amqp_url: str, private_pem: str, tmp_path: Path) 
     }
 
 
-@asynccontextmanager
-async def running(process: Process, port: str) -> AsyncIterator[Process]:
-    """Run a process inside the block, which begins when it is ready."""
-    process.start()
-    try:
-        await process.is_ready(f"http://127.0.0.1:{port}/readyz")
-        yield process
-    finally:
-        process.kill()
-
-
 @pytest.fixture
 async def api(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Process]:
     process = Process("auth-service api", environment, tmp_path / "api.log")
-    async with running(process, environment["AUTH_PORT"]):
+    async with running(process, f"http://127.0.0.1:{environment['AUTH_PORT']}/readyz"):
         yield process
 
 
 @pytest.fixture
 async def relay(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Process]:
     process = Process("auth-service relay", environment, tmp_path / "relay.log")
-    async with running(process, environment["AUTH_RELAY_PORT"]):
+    async with running(process, f"http://127.0.0.1:{environment['AUTH_RELAY_PORT']}/readyz"):
         yield process
 
 

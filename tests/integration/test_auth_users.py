@@ -55,16 +55,6 @@ class TestVersion:
         changed = await accounts.change_email(user, NEW)
         assert before <= user.version <= between <= changed.version <= await clock(accounts)
 
-    async def test_it_rises_with_every_change(self, accounts: Accounts, ada: User) -> None:
-        for n in range(3):
-            await accounts.change_email(ada, f"ada{n}@example.org")
-        await accounts.delete(ada)
-
-        versions = await recorded_versions(accounts, ada)
-        [row] = await accounts.fetch("SELECT version FROM users")
-        assert len(versions) == 5
-        assert row.version == versions[-1]
-
     async def test_it_rises_though_the_clock_went_back(self, accounts: Accounts, ada: User) -> None:
         """A version ahead of the clock is followed by the next number."""
         ahead = await clock(accounts) + 10**9
@@ -90,7 +80,6 @@ class TestRecording:
     """Row and event are committed together or not at all."""
 
     async def test_a_change_and_its_event_are_one(self, accounts: Accounts, ada: User) -> None:
-        """The event holds the full state of the row, at the row's version."""
         changed = await accounts.change_email(ada, "New@Example.org")
 
         created, updated = await accounts.outbox(ada)

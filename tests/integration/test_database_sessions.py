@@ -14,7 +14,6 @@ import auth_service.settings
 from auth_service.outbox.table import RELAY_LEASE
 from auth_service.settings import RelaySettings
 from blog_service.settings import ConsumerSettings
-from local.embedded_postgres import EmbeddedPostgres
 from local.postgres_server import PostgresServer
 from replica.reconcile import session
 from service_kit.database.away import NotWritable, ping
@@ -22,7 +21,6 @@ from service_kit.database.engines import pooled
 from service_kit.database.lease import LEASE_SECONDS, hold
 from service_kit.database.reader import Reader
 from service_kit.database.sessions import SINCE_17, UnsuitableDatabase
-from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.hostile import set_on_role
 from tests.support.in_turn import in_turn
@@ -253,32 +251,6 @@ class TestReadOnly:
             with pytest.raises(NotWritable):
                 await ping(engine)
         await eventually(lambda: self.is_writable(engine), within=5)
-
-    async def test_a_server_that_turns_read_only_and_back_is_followed(
-        self, mortal_postgres: tuple[EmbeddedPostgres, Databases]
-    ) -> None:
-        """ALTER SYSTEM changes all its sessions at once."""
-        embedded, databases = mortal_postgres
-        server = embedded.start()
-        url = databases.make("blog")
-        engine = pooled(ConsumerSettings(database_url=url, amqp_url="amqp://nowhere"))
-
-        try:
-            await self.write(engine)
-            server.execute("ALTER SYSTEM SET default_transaction_read_only = on")
-            server.execute("SELECT pg_reload_conf()")
-
-            async def is_not_ready() -> bool:
-                return not await self.is_writable(engine)
-
-            await eventually(is_not_ready, within=5)
-            server.execute("ALTER SYSTEM RESET default_transaction_read_only")
-            server.execute("SELECT pg_reload_conf()")
-            await eventually(lambda: self.is_writable(engine), within=5)
-            await self.write(engine)
-        finally:
-            await engine.dispose()
-            databases.drop(url)
 
 
 class TestEncoding:

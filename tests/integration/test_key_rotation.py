@@ -64,7 +64,6 @@ class Holder:
 
 
 async def test_rotating_refuses_not_one_token(keyrings: Keyrings) -> None:
-    """Two processes keep signing; verifiers with cached key sets accept every token."""
     keyrings = keyrings.having(key_wait_seconds=2)
     keys, rings = keyrings.operator(), [keyrings.ring() for _ in range(2)]
     holders = [Holder(ring, keyrings.settings, 0.7) for ring in rings]

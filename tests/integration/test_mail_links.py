@@ -79,7 +79,6 @@ async def test_sign_up_brings_a_link_that_verifies_the_address(
 
 
 async def test_verified_address_is_verified_once(post: AuthApi, server: MailServer) -> None:
-    """A second mail changes nothing, and there is no third."""
     ada = await signed_up(post, ADA)
     again = await post.post("/v1/me/email/verification", headers=bearer(ada))
     tokens = [await link(server, "confirm"), await link(server, "confirm")]

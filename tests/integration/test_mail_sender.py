@@ -172,7 +172,6 @@ async def test_a_mail_that_is_no_longer_needed_is_dropped(mails: Mails) -> None:
 
 
 async def test_mail_waits_for_a_server_that_is_away(mails: Mails, unused_port: int) -> None:
-    """It is retried with growing pauses, and sent once the server is back."""
     mails = mails.changed(smtp_url=SecretStr(f"smtp://localhost:{unused_port}"))
     await mails.ask()
 
@@ -243,7 +242,6 @@ async def test_a_mail_is_sent_again_after_its_sender_was_killed(
 
 
 async def test_claims_never_overlap_and_never_wait(mails: Mails) -> None:
-    """A concurrent claim gets other mails."""
     user_id = await mails.ask()
     for _ in range(5):
         await mails.ask(of=user_id)

@@ -171,7 +171,6 @@ async def test_folder_holds_whole_mails_for_their_owner_alone(tmp_path: Path) ->
 
 
 async def test_the_folder_is_bounded_and_other_files_stay(tmp_path: Path) -> None:
-    """The oldest mails are deleted; a file with another name stays."""
     ours = [tmp_path / f"20200101T{n:012}Z-00000000.eml" for n in range(FILES_MAX)]
     for path in [*ours, tmp_path / "notes.eml", tmp_path / "0.txt"]:
         path.touch()

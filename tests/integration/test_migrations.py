@@ -136,7 +136,6 @@ async def test_a_difference_of_models_and_migrations_is_detected(service: str, u
 
 
 async def test_concurrent_migrations_take_turns(service: str, url: str, empty_url: str) -> None:
-    """Both succeed, and the schema is created once."""
     results = await asyncio.gather(
         *(asyncio.to_thread(alembic, service, empty_url, "upgrade", "head") for _ in range(2))
     )

@@ -14,7 +14,6 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from auth_service.services.administer import create_service
@@ -215,17 +214,3 @@ async def test_errors_of_the_blog_log_nothing_personal(
     # The message fails in a batch of one and again alone.
     nul_byte = "invalid byte sequence"
     await server_log.assert_nothing_personal(blog_there, refused=[nul_byte, nul_byte])
-
-
-async def test_cancelled_statements_log_nothing_personal(
-    server_log: ServerLog, auth_there: AsyncEngine
-) -> None:
-    """The server logs the statement but not its parameters."""
-    slow = text("SELECT pg_sleep(30) FROM (SELECT 1) AS one LEFT JOIN users ON email = :email")
-    async with auth_there.connect() as connection:
-        await connection.execute(text("SET statement_timeout = '50ms'"))
-        with pytest.raises(Exception, match="statement timeout"):
-            await connection.execute(slow, {"email": address("ada")})
-
-    assert MARK not in server_log.written()
-    assert "statement timeout" in server_log.written()

@@ -247,7 +247,6 @@ class TestKeys:
         assert len(await fetch(auth_engine, "SELECT 1 FROM service_accounts")) == 1
 
     async def test_everything_is_in_the_audit_log(self, auth_engine: AsyncEngine) -> None:
-        """Who did what to which account and key; a refusal leaves no entry."""
         issued = await created(auth_engine)
         await rotated(auth_engine, issued.id)
         with pytest.raises(TooManyApiKeys):

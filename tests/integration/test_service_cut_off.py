@@ -129,7 +129,6 @@ async def test_a_token_requested_first_is_issued_before(
 async def test_ends_at_the_same_time_do_not_deadlock(
     auth_engine: AsyncEngine, feed: IssuedKey, api_settings: ApiSettings
 ) -> None:
-    """Revoking, disabling, enabling, rotating and deleting: one after the other."""
     ways = [
         *(revoke_key(auth_engine, feed.key_id, actor=ACTOR) for _ in range(3)),
         *(

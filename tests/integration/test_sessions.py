@@ -317,7 +317,6 @@ class TestStart:
     async def test_the_change_sees_every_session_that_started_before(
         self, auth: Context, ada: User
     ) -> None:
-        """Ending all sessions waits for a start under way, and ends that session too."""
         checked = await _hash(auth.engine)
 
         async def end_all() -> int:
@@ -416,7 +415,6 @@ class TestRoom:
     async def test_a_crowd_of_sign_ins_stays_within_the_limit(
         self, auth: Context, ada: User
     ) -> None:
-        """Twenty at once: the allowed number stays live, without a deadlock."""
         auth = _with(auth, sessions_per_user_max=5)
         checked = await _hash(auth.engine)
         started = await asyncio.gather(*(_start(auth, ada.id, checked) for _ in range(CROWD)))

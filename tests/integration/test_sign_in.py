@@ -23,9 +23,7 @@ from service_kit.process.rates import Rate
 from tests.support.auth_api import ADA, PASSWORD, AuthApi, assert_problem, signed_up
 from tests.support.builders import SOURCE
 from tests.support.guesses import guesses_allowed
-from tests.support.processes import Process
-
-"""As if everybody had waited for as long as they had to."""
+from tests.support.processes import Process, running
 
 
 @pytest.fixture(autouse=True)
@@ -263,21 +261,19 @@ async def test_from_a_trusted_proxy_the_last_forwarded_address_counts(
         "AUTH_TRUSTED_PROXIES": "127.0.0.1",
     }
     process = Process("auth-service api", environment, tmp_path / "api.log")
-    process.start()
     base = f"http://127.0.0.1:{port}"
     forwarded = [f"198.51.100.{n}, 203.0.113.1" for n in range(3)] + ["203.0.113.2"]
-    try:
-        await process.is_ready(f"{base}/readyz")
-        async with httpx.AsyncClient(base_url=base, trust_env=False, verify=False) as client:
-            answers = [
-                await client.post(
-                    "/v1/signin",
-                    json={"email": f"u{n}@example.org", "password": "wrong"},
-                    headers={"X-Forwarded-For": addresses},
-                )
-                for n, addresses in enumerate(forwarded)
-            ]
-    finally:
-        process.kill()
+    async with (
+        running(process, f"{base}/readyz"),
+        httpx.AsyncClient(base_url=base, trust_env=False, verify=False) as client,
+    ):
+        answers = [
+            await client.post(
+                "/v1/signin",
+                json={"email": f"u{n}@example.org", "password": "wrong"},
+                headers={"X-Forwarded-For": addresses},
+            )
+            for n, addresses in enumerate(forwarded)
+        ]
 
     assert [answer.status_code for answer in answers] == [401, 401, 429, 401]

@@ -224,7 +224,6 @@ class TestSpending:
     async def test_a_crowd_gets_no_more_than_the_quota(
         self, throttle: Throttle, replica: Throttle
     ) -> None:
-        """A hundred at once, in two processes, share one quota."""
         charge = Charge("signin", HOME, Rate(7, 3600))
         for charges in (
             [charge],
@@ -415,6 +414,5 @@ class TestTries:
     async def test_many_at_once_from_one_place_all_get_in(
         self, tries: Tries, elsewhere: Tries
     ) -> None:
-        """Concurrent right passwords neither block nor deadlock each other."""
         both = [each.having(signin_failures_free=100) for each in (tries, elsewhere)]
         await asyncio.gather(*(both[n % 2].succeed() for n in range(90)))

@@ -273,7 +273,6 @@ class TestCreateAdmin:
     async def test_on_a_terminal_it_is_typed_twice_and_not_shown(
         self, users: Commands, api: AuthApi
     ) -> None:
-        """The password appears nowhere; two different ones are asked for again."""
         slip = [(FIRST, PASSWORD), (AGAIN, "a slip of the finger")]
         typed = [*slip, (FIRST, PASSWORD), (AGAIN, PASSWORD)]
 

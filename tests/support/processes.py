@@ -11,7 +11,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.eventually import eventually
@@ -83,6 +84,17 @@ class Process:
                 return False
 
         await eventually(lambda: asyncio.to_thread(look), within=within, every=0.05)
+
+
+@asynccontextmanager
+async def running(process: Process, ready_url: str) -> AsyncIterator[None]:
+    """Run a process inside the block, which begins when ``ready_url`` responds with 200."""
+    process.start()
+    try:
+        await process.is_ready(ready_url)
+        yield
+    finally:
+        process.kill()
 
 
 def run(

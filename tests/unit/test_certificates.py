@@ -63,7 +63,6 @@ class TestChain:
     """A source that keeps nothing extends the chain from the last certificate alone."""
 
     def test_a_certificate_names_the_last_of_the_hour_and_of_the_day_before(self) -> None:
-        """So the chain survives the deletion of all others."""
         issuer = Issuer(at=hour_of(NOON))
         first, second = issuer.issue(10), issuer.issue(10)
         third, fourth = issuer.issue(HOUR), issuer.issue(10)

@@ -60,7 +60,6 @@ def test_the_right_one_is_found_among_others(value: bytes) -> None:
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
 def test_a_similar_name_is_ignored(impostor: bytes) -> None:
-    """Alone it is ignored, and beside the right one it does not win."""
     assert sent_token(sent(impostor)) is None
     assert not is_sent(sent(impostor))
     for value in (impostor + b"; " + RIGHT, RIGHT + b"; " + impostor):
@@ -97,6 +96,5 @@ def test_without_a_header_there_is_none() -> None:
 
 @given(st.lists(st.binary(max_size=20).filter(lambda cookie: NAME not in cookie), max_size=5))
 def test_no_bytes_make_one(cookies: list[bytes]) -> None:
-    """Only the exact name makes the cookie, in any header."""
     assert sent_token(sent(b"; ".join(cookies))) is None
     assert sent_token(sent(b"; ".join([*cookies, RIGHT]))) == "rt_1"

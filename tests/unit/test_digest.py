@@ -98,7 +98,6 @@ def test_canonical_forms_and_digests_match_the_vectors(name: str) -> None:
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["living", "deleted"])
 def test_equal_instants_and_role_sets_have_equal_digests(deleted: bool) -> None:
-    """Offsets, and the order and repetition of roles, do not count."""
     elsewhere = CREATED.astimezone(timezone(timedelta(hours=5, minutes=45)))
     if deleted:
         one = UserTombstone(id=ID, version=1, deleted_at=CREATED)
@@ -156,7 +155,6 @@ def test_text_moved_between_fields_changes_the_form(
 def test_tombstones_differ_from_everything_else(
     one: UserTombstone, other: UserState | UserTombstone
 ) -> None:
-    """From each other by id, version or time, and from every user's state."""
     assert (canonical_form(one) == canonical_form(other)) == same(one, other)
 
 

@@ -282,7 +282,6 @@ class TestUndecodable:
     def test_a_damaged_event_is_read_or_undecodable(
         self, event: Event, name: str, value: object, body: bytes | None
     ) -> None:
-        """One header has any value, or the body is replaced."""
         delivery = changed(event, body, **{name: value})
         try:
             read = decode(delivery)
@@ -335,7 +334,6 @@ class TestUndecodable:
         ids=str,
     )
     def test_data_that_breaks_a_rule_is_invalid(self, changes: dict[str, Any]) -> None:
-        """Models are strict and bounded, and have to match the headers."""
         event = an_event(a_state())
         assert fault_of(changed(event, body_of(event, **changes))) is Fault.INVALID_DATA
 

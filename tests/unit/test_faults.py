@@ -79,7 +79,6 @@ def test_the_world_is_at_fault(error: Exception) -> None:
     ],
 )
 def test_a_verdict_has_a_stable_reason(error: Exception, reason: str) -> None:
-    """Operators match on the reason."""
     assert verdict(error).reason == reason
 
 

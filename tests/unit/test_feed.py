@@ -86,7 +86,6 @@ def test_html_becomes_text_as_a_browser_lays_it_out(html: str, text: str) -> Non
 
 @pytest.mark.parametrize("empty", ["", " ", "<![CDATA[ <p> </p> ]]>", "<![CDATA[<img src='x'>]]>"])
 def test_empty_content_falls_back_to_the_description(read: Read, empty: str) -> None:
-    """The first text that is not empty counts."""
     entry = f"<content:encoded>{empty}</content:encoded>{item('All of it.')}"
     assert read.body(rss(entry, attributes=CONTENT)) == "All of it."
     whole = entry.replace(f">{empty}<", ">The whole.<")

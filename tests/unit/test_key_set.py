@@ -217,7 +217,6 @@ class TestKeySet:
             verifier_of(rsa_jwk(e=uint(exponent)))
 
     def test_keys_at_the_limits_are_accepted(self) -> None:
-        """The smallest and the largest key, and the maximum number of keys."""
         keys = [rsa_jwk(kid=f"{number}") for number in range(KEYS_MAX - 2)]
         largest = rsa_jwk(kid="k" * 128, n=uint(large_modulus()), e=uint(EXPONENT_MAX))
         assert verifier_of(largest, rsa_jwk(key_ops=["sign", "verify"]), *keys)

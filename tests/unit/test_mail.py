@@ -123,7 +123,6 @@ def test_times_are_whole_numbers(seconds: int, words: str) -> None:
     ],
 )
 def test_address_of_a_mail_server(url: str, server: SmtpServer) -> None:
-    """Host, default port, and percent-encoded credentials."""
     assert smtp_server(url) == server
     assert server.password is None or server.password not in repr(server)
 

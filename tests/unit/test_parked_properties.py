@@ -41,7 +41,6 @@ def stored(value: Any) -> Any:
 
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 def test_whatever_a_table_holds_comes_back(table: dict[str, Any]) -> None:
-    """Types are preserved: bytes, times and names that look like tags."""
     back = stored(table)
     assert back == table
     assert repr(back) == repr(table)  # 1, True and 1.0 are equal

@@ -82,7 +82,6 @@ def test_without_a_thing_only_who_may_with_anyones_may() -> None:
 
 
 def test_roles_add_up_and_take_nothing_away() -> None:
-    """A further role never lets a user do less."""
     roles = ("moderator", "admin", "operator", "editor")
     for action, size in itertools.product(Action, range(len(roles))):
         for few in itertools.combinations(roles, size):

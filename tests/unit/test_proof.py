@@ -142,7 +142,6 @@ def test_users_who_still_differ_are_named_in_a_fixed_order() -> None:
 
 
 def test_the_status_names_users_only_while_they_are_known_to_differ() -> None:
-    """Below its first line, with both versions."""
     now = summary(replace(CURRENT, proved=DIFFERS), HEARTBEAT_SECONDS_MAX, command="blog")
     late = summary(replace(CURRENT, proved=DIFFERS, **OLD), HEARTBEAT_SECONDS_MAX, command="blog")
     assert lines_of(now) == [now["text"], "  u  orphan  source -, replica 7"]

@@ -118,7 +118,6 @@ def a_comparison(tally: Tally) -> Comparison:
 def test_the_verdict_counts_unrepaired_differences(
     differing: int, repaired: int, in_flight: int, verdict: Verdict
 ) -> None:
-    """Repaired users and users in flight are not drift."""
     tally = Tally(in_flight=in_flight)
     tally.add(Kind.MISSING, differing=differing, repaired=repaired)
     assert a_comparison(tally).verdict is verdict

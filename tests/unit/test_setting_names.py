@@ -50,7 +50,6 @@ OF_KUBERNETES = """
 
 @pytest.mark.parametrize("variable", [*OTHERS.split(), OF_MAKE_ENV, *OF_KUBERNETES.split()])
 def test_other_names_are_not_reported(variable: str) -> None:
-    """Settings of other processes and services, and variables of Kubernetes."""
     name, _, value = variable.partition("=")
     assert unknown([(name, value)], AUTH) == {}
 
