@@ -15,7 +15,7 @@ from contracts.sync.merge import Outcome
 from replica.inbox.apply import apply
 from replica.inbox.parking import claim
 from replica.locks import lock
-from replica.parked.model import NoSuchMessage, Redriven
+from replica.parked.model import Redriven
 from replica.parked.redrive import parked_now, redrive, redrive_all
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.eventually import eventually
@@ -174,14 +174,6 @@ async def test_an_erased_message_without_a_tombstone_is_not_removed(
     [done] = await _all(blog_engine)
     assert (done.outcome, done.failure and done.failure.reason) == ("parked", "invalid_data")
     assert len(await parked(blog_engine)) == 1
-
-
-async def test_an_unknown_id_is_said_to_be_unknown(blog_engine: AsyncEngine) -> None:
-    [parked_id] = await park_events(blog_engine, an_event(a_state()))
-    await redrive(USERS, blog_engine, parked_id)
-    for unknown in (parked_id, 2**53 - 1):
-        with pytest.raises(NoSuchMessage):
-            await redrive(USERS, blog_engine, unknown)
 
 
 async def test_all_goes_in_the_order_of_parking_page_by_page(blog_engine: AsyncEngine) -> None:

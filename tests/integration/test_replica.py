@@ -1,13 +1,13 @@
 """Events in any order and number lead to the same replica."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from blog_service.replica_of_users import USERS
@@ -20,7 +20,7 @@ from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.content import People
 from tests.support.eventually import eventually
 from tests.support.histories import histories, splits
-from tests.support.inbox import apply_events, fetch
+from tests.support.inbox import apply_events, execute, fetch
 from tests.support.inbox import replica as replica_of
 from tests.support.locks import lock_waits
 
@@ -32,8 +32,7 @@ from tests.support.locks import lock_waits
 def test_every_order_duplication_and_split_ends_in_the_same_replica(
     converging: "Converging", batches: list[list[State]]
 ) -> None:
-    states = converging.run(_one_after_the_other(converging, batches))
-    assert states == fold([state for batch in batches for state in batch])
+    assert converging.states(batches) == fold([state for batch in batches for state in batch])
 
 
 @settings(
@@ -51,23 +50,7 @@ def test_parallel_consumers_end_in_the_same_replica(
         order = history.copy()
         seed.shuffle(order)
         orders.append([order[start : start + 5] for start in range(0, len(order), 5)])
-    states = converging.run(_at_once(converging, orders))
-    assert states == fold(history)
-
-
-async def _one_after_the_other(place: "Converging", batches: list[list[State]]) -> list[State]:
-    for batch in batches:
-        await place.apply(batch)
-    return await place.take_states()
-
-
-async def _at_once(place: "Converging", orders: list[list[list[State]]]) -> list[State]:
-    async def consume(batches: list[list[State]]) -> None:
-        for batch in batches:
-            await place.apply(batch)
-
-    await asyncio.gather(*(consume(order) for order in orders))
-    return await place.take_states()
+    assert converging.states(*orders) == fold(history)
 
 
 class Converging:
@@ -77,20 +60,19 @@ class Converging:
         self._runner = asyncio.Runner()
         self._engine = pooled(DatabaseSettings(database_url=url))
 
-    def run(self, coroutine: Any) -> Any:
-        return self._runner.run(coroutine)
+    def states(self, *orders: list[list[State]]) -> list[State]:
+        """Apply some orders of batches at once; return the states by id, and empty the table."""
+        return self._runner.run(self._states(orders))
 
-    async def apply(self, batch: list[State]) -> None:
-        async with self._engine.begin() as connection:
-            await apply(USERS, connection, [an_event(state) for state in batch])
+    async def _states(self, orders: Iterable[list[list[State]]]) -> list[State]:
+        async def consume(batches: list[list[State]]) -> None:
+            for batch in batches:
+                await apply_events(self._engine, *batch)
 
-    async def take_states(self) -> list[State]:
-        """Return the state of each user, ordered by id, and empty the table."""
-        async with self._engine.begin() as connection:
-            rows = await connection.execute(text("SELECT * FROM users ORDER BY id"))
-            states = [_state(row) for row in rows]
-            await connection.execute(text("TRUNCATE users"))
-        return states
+        await asyncio.gather(*(consume(order) for order in orders))
+        rows = await fetch(self._engine, "SELECT * FROM users ORDER BY id")
+        await execute(self._engine, "TRUNCATE users")
+        return [_state(row) for row in rows]
 
     def close(self) -> None:
         self._runner.run(self._engine.dispose())
@@ -108,17 +90,8 @@ def converging(blog_url: str) -> Any:
 def _state(row: Any) -> State:
     if row.deleted_at:
         return a_tombstone(row.id, row.version)
-    return UserState(
-        id=row.id,
-        version=row.version,
-        email=row.email,
-        email_verified=row.email_verified,
-        roles=tuple(row.roles),
-        status=row.status,
-        tokens_valid_after=row.tokens_valid_after,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
+    values = {name: getattr(row, name) for name in UserState.model_fields}
+    return UserState(**values | {"roles": tuple(row.roles)})
 
 
 async def test_every_field_is_stored_unchanged(blog_engine: AsyncEngine) -> None:

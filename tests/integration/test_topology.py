@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aio_pika import ExchangeType
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -12,7 +13,7 @@ from blog_service.settings import ConsumerSettings
 from contracts.events import Beat
 from local.broker import Broker
 from replica.inbox.consumer import Consumer
-from replica.inbox.topology import bind_replays, declare, depths
+from replica.inbox.topology import WrongTopology, bind_replays, declare, depths
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import has_applied, is_consuming
@@ -104,11 +105,7 @@ WRONG: list[tuple[str, dict[str, Any] | None]] = [
 async def test_a_wrong_queue_stops_the_start_with_an_error(
     source: Source, blog_url: str, amqp_url: str, unused_port: int, tmp_path: Path
 ) -> None:
-    environment = {
-        "BLOG_DATABASE_URL": blog_url,
-        "BLOG_AMQP_URL": amqp_url,
-        "BLOG_CONSUMER_PORT": str(unused_port),
-    }
+    """The last one as the consumer's process says it."""
     channel = await source.connection.channel()
     for name, arguments in WRONG:
         await channel.exchange_delete(DEAD)
@@ -119,13 +116,19 @@ async def test_a_wrong_queue_stops_the_start_with_an_error(
         else:
             await channel.declare_queue(name, durable=True, arguments=arguments)
 
-        ended = await asyncio.to_thread(run, "blog-service consumer", environment, tmp_path)
+        with pytest.raises(WrongTopology, match=rf"^{name} exists on the broker.*rabbitmqctl"):
+            await declare(source.connection, USERS.queues)
 
-        assert ended.returncode == 1, (name, arguments)
-        assert ended.stderr.startswith(f"{name} exists on the broker")
-        assert "rabbitmqctl" in ended.stderr
-        assert "start them again" in ended.stderr
-        assert "Traceback" not in ended.stderr
+    environment = {
+        "BLOG_DATABASE_URL": blog_url,
+        "BLOG_AMQP_URL": amqp_url,
+        "BLOG_CONSUMER_PORT": str(unused_port),
+    }
+    ended = await asyncio.to_thread(run, "blog-service consumer", environment, tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"{REPLAY} exists on the broker")
+    assert "start them again" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 async def test_a_missing_source_is_waited_for_passively(
