@@ -6,19 +6,8 @@ import sys
 import pytest
 
 OURS = {
-    "aio_pika",
-    "asyncpg",
-    "cryptography",
-    "fastapi",
-    "httpx",
-    "prometheus_client",
-    "pydantic",
-    "rich",
-    "sqlalchemy",
-    "starlette",
-    "structlog",
-    "typer",
-    "uvicorn",
+    *("aio_pika", "asyncpg", "cryptography", "fastapi", "httpx", "prometheus_client", "pydantic"),
+    *("rich", "sqlalchemy", "starlette", "structlog", "typer", "uvicorn"),
 }
 
 

@@ -9,20 +9,9 @@ import pytest
 # Typer itself reads options with pydantic, so only what settings add to it is listed.
 HEAVY = frozenset(
     {
-        "aio_pika",
-        "alembic",
-        "argon2",
-        "asyncpg",
-        "cryptography",
-        "fastapi",
-        "httpx",
-        "prometheus_client",
-        "pydantic_settings",
-        "sqlalchemy",
-        "starlette",
-        "structlog",
-        "uvicorn",
-        "uvloop",
+        *("aio_pika", "alembic", "argon2", "asyncpg", "cryptography", "fastapi", "httpx"),
+        *("prometheus_client", "pydantic_settings", "sqlalchemy", "starlette", "structlog"),
+        *("uvicorn", "uvloop"),
     }
 )
 

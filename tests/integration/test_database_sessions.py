@@ -99,12 +99,8 @@ class TestRoleSettings:
     ) -> None:
         """The active relay's session and a comparison's, the only one that may lose a commit."""
         same = [
-            "default_transaction_isolation",
-            "search_path",
-            "idle_in_transaction_session_timeout",
-            "transaction_timeout",
-            "DateStyle",
-            "synchronous_commit",
+            *("default_transaction_isolation", "search_path", "transaction_timeout", "DateStyle"),
+            *("idle_in_transaction_session_timeout", "synchronous_commit"),
         ]
         wanted = {name: EXPECTED[name] for name in same}
         with (

@@ -140,20 +140,14 @@ async def test_database_metrics_are_absent_while_the_database_is_away(
 
 
 NAMES = {
-    "usersync_outbox_unpublished",
-    "usersync_outbox_oldest_unpublished_age_seconds",
-    "usersync_outbox_set_aside",
-    "usersync_outbox_held_rows",
-    "usersync_parked_messages",
-    "usersync_heartbeat_age_seconds",
-    "usersync_degraded",
-    "usersync_sweep_due",
-    "usersync_last_reconciled_timestamp_seconds",
+    *("outbox_unpublished", "outbox_oldest_unpublished_age_seconds", "outbox_set_aside"),
+    *("outbox_held_rows", "parked_messages", "heartbeat_age_seconds", "degraded", "sweep_due"),
+    "last_reconciled_timestamp_seconds",
 }
 
 
 def shown() -> set[str]:
-    return {name for name in NAMES if REGISTRY.get_sample_value(name) is not None}
+    return {name for name in NAMES if REGISTRY.get_sample_value(f"usersync_{name}") is not None}
 
 
 async def are_there(amqp_url: str) -> bool:

@@ -13,11 +13,8 @@ from tests.model.state import BEAT, NAMES, Next, Record, State, Step
 
 _BY_FORCE = frozenset(
     {
-        "replica failed over",
-        "row changed by hand",
-        "row removed by hand",
-        "row changed past the triggers",
-        "row removed past the triggers",
+        *("replica failed over", "row changed by hand", "row removed by hand"),
+        *("row changed past the triggers", "row removed past the triggers"),
     }
 )
 """Steps after which the replica is not what its writer made of it."""

@@ -247,15 +247,8 @@ HARMLESS: Final = (
 )
 
 _COLUMNS: Final = (
-    "version",
-    "email",
-    "email_verified",
-    "roles",
-    "status",
-    "tokens_valid_after",
-    "created_at",
-    "updated_at",
-    "deleted_at",
+    *("version", "email", "email_verified", "roles", "status", "tokens_valid_after"),
+    *("created_at", "updated_at", "deleted_at"),
 )
 
 

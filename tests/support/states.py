@@ -7,19 +7,8 @@ from hypothesis import strategies as st
 from contracts.events import EMAIL_LENGTH_MAX, VERSION_MAX, UserState, UserTombstone
 
 ODD_TEXTS = [
-    'quo"te',
-    "back\\slash",
-    "a,b",
-    "{a}",
-    "  a ",
-    "NULL",
-    "1:a",
-    "\t\n\r\x01\x02\x7f",
-    "Straße",
-    "e\u0301",
-    "\u00e9",
-    "🐘🐘",
-    "\ud7ff\uffff",
+    *('quo"te', "back\\slash", "a,b", "{a}", "  a ", "NULL", "1:a", "\t\n\r\x01\x02\x7f"),
+    *("Straße", "e\u0301", "\u00e9", "🐘🐘", "\ud7ff\uffff"),
 ]
 """Texts that parsers, quoting or collations often get wrong."""
 
