@@ -188,6 +188,12 @@ _PROVISIONAL: Final = (
     " created_at = NULL, updated_at = NULL, tokens_valid_after = NULL"
 )
 
+_STATUS: Final = "status = CASE status WHEN 'active' THEN 'disabled' ELSE 'active' END"
+_TIME: Final = (
+    "tokens_valid_after = CASE WHEN tokens_valid_after IS NULL"
+    " THEN timestamptz '2000-01-01 00:00:00Z' END"
+)
+
 OF_LIVING: Final = (
     ("email in upper case", "email = upper(email)", Kind.CORRUPT),
     ("email null", "email = NULL", Kind.CORRUPT),
@@ -200,17 +206,8 @@ OF_LIVING: Final = (
     ("an empty role", "roles = '{\"\"}'", Kind.CORRUPT),
     ("a null role", "roles = '{NULL}'", Kind.CORRUPT),
     ("two roles in one", "roles = '{\"admin,moderator\"}'", Kind.CORRUPT),
-    (
-        "another status",
-        "status = CASE status WHEN 'active' THEN 'disabled' ELSE 'active' END",
-        Kind.CORRUPT,
-    ),
-    (
-        "null for a time, or the epoch of times for null",
-        "tokens_valid_after = CASE WHEN tokens_valid_after IS NULL"
-        " THEN timestamptz '2000-01-01 00:00:00Z' END",
-        Kind.CORRUPT,
-    ),
+    ("another status", _STATUS, Kind.CORRUPT),
+    ("null for a time, or the epoch of times for null", _TIME, Kind.CORRUPT),
     ("a microsecond more", "created_at = created_at + interval '1 microsecond'", Kind.CORRUPT),
     ("a microsecond less", "updated_at = updated_at - interval '1 microsecond'", Kind.CORRUPT),
     ("a time null", "created_at = NULL", Kind.CORRUPT),
@@ -229,11 +226,7 @@ OF_LIVING: Final = (
 """What an UPDATE of a living user does: words, SQL, and the kind of the difference."""
 
 OF_DEAD: Final = (
-    (
-        "deleted a microsecond later",
-        "deleted_at = deleted_at + interval '1 microsecond'",
-        Kind.CORRUPT,
-    ),
+    ("a later deletion", "deleted_at = deleted_at + interval '1 microsecond'", Kind.CORRUPT),
     ("an older tombstone", "version = version - 1", Kind.STALE),
     ("a newer tombstone", "version = version + 1", Kind.AHEAD),
     ("alive, at an older version", f"version = version - 1, {_ALIVE}", Kind.UNDELETED),
@@ -278,24 +271,16 @@ def _stranger(pool: Pool) -> Damage:
     user_id = pool.stranger(pool.random.choice([0, 1, 2047, 2048, 4094, 4095]))
     words, columns, values, kind = pool.random.choice(
         [
-            ("an orphan", "email, created_at, updated_at", "'o', now(), now()", Kind.ORPHAN),
-            ("an orphan without an email", "created_at, updated_at", "now(), now()", Kind.ORPHAN),
+            ("an orphan", ", email, created_at, updated_at", "'o', now(), now()", Kind.ORPHAN),
+            ("an orphan without an email", ", created_at, updated_at", "now(), now()", Kind.ORPHAN),
             ("an id without a user", "", "", Kind.PROVISIONAL_ORPHAN),
-            ("a tombstone that the source never had", "deleted_at", "now()", None),
+            ("a tombstone that the source never had", ", deleted_at", "now()", None),
         ]
     )
-    status = (
-        "provisional"
-        if kind is Kind.PROVISIONAL_ORPHAN
-        else "deleted"
-        if kind is None
-        else "active"
-    )
-    version = 0 if status == "provisional" else 7
-    more, given = (f", {columns}", f", {values}") if columns else ("", "")
+    statuses = {Kind.ORPHAN: "7, 'active',", Kind.PROVISIONAL_ORPHAN: "0, 'provisional'"}
+    status = "7, 'deleted'," if kind is None else statuses[kind]
     statement = (
-        f"INSERT INTO users (id, version, status{more})"
-        f" VALUES ('{user_id}', {version}, '{status}'{given})"
+        f"INSERT INTO users (id, version, status{columns}) VALUES ('{user_id}', {status} {values})"
     )
     kinds = {} if kind is None else {user_id: kind}
     return Damage(words, (statement,), kinds, touched=(user_id,))
@@ -315,9 +300,8 @@ def _swapped(pool: Pool) -> Damage:
         ]
     )
     where = "one bucket" if in_one_bucket else "any buckets"
-    return _exchanged(
-        f"two users of {where} exchange {', '.join(columns)}", columns, one, other, *kinds
-    )
+    words = f"two users of {where} exchange {', '.join(columns)}"
+    return _exchanged(words, columns, one, other, *kinds)
 
 
 def _exchanged(words: str, columns: Sequence[str], one: User, other: User, *kinds: Kind) -> Damage:
@@ -332,14 +316,9 @@ def _exchanged(words: str, columns: Sequence[str], one: User, other: User, *kind
 
 
 def _dead_for_living(pool: Pool) -> Damage:
-    return _exchanged(
-        "a tombstone and a living user exchange everything",
-        _COLUMNS,
-        pool.living(),
-        pool.dead(),
-        Kind.UNDONE_DELETION,
-        Kind.UNDELETED,
-    )
+    words = "a tombstone and a living user exchange everything"
+    kinds = (Kind.UNDONE_DELETION, Kind.UNDELETED)
+    return _exchanged(words, _COLUMNS, pool.living(), pool.dead(), *kinds)
 
 
 def _opposite(pool: Pool) -> Damage:
@@ -386,12 +365,8 @@ def _harmless(pool: Pool) -> Damage:
 
 def _reordered(pool: Pool) -> Damage:
     user = pool.take(lambda each: each.has_roles)
-    return _update(
-        "the same roles in another order, one twice",
-        "roles = '{admin,moderator,admin}'",
-        user,
-        None,
-    )
+    change = "roles = '{admin,moderator,admin}'"
+    return _update("the same roles in another order, one twice", change, user, None)
 
 
 def _put_back(pool: Pool) -> Damage:
@@ -405,22 +380,17 @@ def _put_back(pool: Pool) -> Damage:
 
 def _at_the_source(pool: Pool) -> Damage:
     user = pool.living()
+    update = "UPDATE users SET"
     words, statement, kind = pool.random.choice(
         [
-            (
-                "the source changes a user without an event",
-                "SET email = 'x' || email",
-                Kind.CORRUPT,
-            ),
-            ("the source goes a version back", "SET version = version - 1", Kind.AHEAD),
-            ("an event of the source is lost", "SET version = version + 1", Kind.STALE),
-            ("the source loses a user", "", Kind.ORPHAN),
+            ("a change without an event", f"{update} email = 'x' || email", Kind.CORRUPT),
+            ("the source goes a version back", f"{update} version = version - 1", Kind.AHEAD),
+            ("an event of the source is lost", f"{update} version = version + 1", Kind.STALE),
+            ("the source loses a user", "DELETE FROM users", Kind.ORPHAN),
         ]
     )
-    verb = f"UPDATE users {statement}" if statement else "DELETE FROM users"
-    return Damage(
-        words, (f"{verb} WHERE id = '{user.id}'",), {user.id: kind}, Side.SOURCE, touched=(user.id,)
-    )
+    statements = (f"{statement} WHERE id = '{user.id}'",)
+    return Damage(words, statements, {user.id: kind}, Side.SOURCE, touched=(user.id,))
 
 
 _ROWS: Final = (
@@ -438,18 +408,12 @@ _ROWS: Final = (
     _at_the_source,
 )
 
+_TRIGGERS: Final = "ALTER TABLE users {} TRIGGER USER"
+_UNCOUNT: Final = "DELETE FROM digest_changes WHERE xmin = pg_current_xact_id()::xid"
 PAST_TRIGGERS: Final = (
-    (
-        "with all triggers disabled",
-        ("ALTER TABLE users DISABLE TRIGGER USER",),
-        ("ALTER TABLE users ENABLE TRIGGER USER",),
-    ),
+    ("with triggers disabled", (_TRIGGERS.format("DISABLE"),), (_TRIGGERS.format("ENABLE"),)),
     ("in a session that replicates", ("SET LOCAL session_replication_role = replica",), ()),
-    (
-        "whose counted changes are removed",
-        (),
-        ("DELETE FROM digest_changes WHERE xmin = pg_current_xact_id()::xid",),
-    ),
+    ("whose counted changes are removed", (), (_UNCOUNT,)),
 )
 """Ways past the triggers: words, and SQL before and after the damage."""
 
@@ -472,12 +436,8 @@ def _past_triggers(way: tuple[str, Sequence[str], Sequence[str]]) -> Maker:
 
 
 def _counted(bucket: int, **sums: int) -> str:
-    zeros = {
-        "users": 0,
-        "tombstones": 0,
-        **{f"{kind}{lane}": 0 for kind in ("state", "versions") for lane in range(1, 5)},
-    }
-    row = zeros | sums
+    lanes = [f"{kind}{lane}" for kind in ("state", "versions") for lane in range(1, 5)]
+    row = dict.fromkeys(("users", "tombstones", *lanes), 0) | sums
     return (
         f"INSERT INTO digest_changes (bucket, {', '.join(row)})"
         f" VALUES ({bucket}, {', '.join(str(each) for each in row.values())})"
