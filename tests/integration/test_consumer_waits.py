@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
@@ -98,135 +99,123 @@ async def test_a_consumer_waits_for_a_read_only_database(inbox: Inbox) -> None:
     assert await parked(inbox.engine) == []
 
 
+@dataclass(frozen=True)
+class Mortal(Inbox):
+    """An inbox on a database server that the test may stop."""
+
+    server: EmbeddedPostgres
+
+
 @pytest.fixture
 async def mortal(
-    mortal_postgres: tuple[EmbeddedPostgres, Databases], amqp_url: str
-) -> AsyncIterator[tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine]]:
-    """Yield a server that the test may stop, and a consumer's settings and engine on it."""
+    mortal_postgres: tuple[EmbeddedPostgres, Databases], amqp_url: str, source: Source
+) -> AsyncIterator[Mortal]:
     server, databases = mortal_postgres
     url = databases.make("blog")
     settings = ConsumerSettings(database_url=url, amqp_url=amqp_url, retry_seconds_max=0.5)
     engine = pooled(settings)
-    yield server, settings, engine
+    yield Mortal(settings, engine, source, server)
     await engine.dispose()
     server.start()
     databases.drop(url)
 
 
-async def test_messages_stay_unacknowledged_while_the_database_is_away(
-    mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
-) -> None:
-    server, settings, engine = mortal
+async def test_messages_stay_unacknowledged_while_the_database_is_away(mortal: Mortal) -> None:
     events = [an_event(a_state()) for _ in range(50)]
 
-    async with consuming(settings, engine) as consumer:
-        await asyncio.to_thread(server.stop)
-        await source.publish(*events)
-        await eventually(lambda: _is_ready(source, 0))
+    async with mortal.consuming() as consumer:
+        await asyncio.to_thread(mortal.server.stop)
+        await mortal.source.publish(*events)
+        await eventually(lambda: _is_ready(mortal.source, 0))
         started = asyncio.get_running_loop().time()
         cpu = time.process_time()
         await eventually(lambda: asyncio.get_running_loop().time() > started + 1.5, every=0.1)
         cpu = time.process_time() - cpu
-        held = await source.ready()
-        await asyncio.to_thread(server.start)
-        await eventually(lambda: has_applied(engine, len(events)))
+        held = await mortal.source.ready()
+        await asyncio.to_thread(mortal.server.start)
+        await mortal.has_applied(len(events))
         await eventually(lambda: is_consuming(consumer))
 
     assert held == 0
     assert cpu < 0.75, "the consumer retries in a busy loop"
-    assert await parked(engine) == []
-    assert await source.ready() == 0
+    assert await parked(mortal.engine) == []
+    assert await mortal.source.ready() == 0
 
 
-async def test_a_killed_database_loses_and_parks_nothing(
-    mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
-) -> None:
-    server, settings, engine = mortal
+async def test_a_killed_database_loses_and_parks_nothing(mortal: Mortal) -> None:
     before = [an_event(a_state()) for _ in range(1_000)]
     after = [an_event(a_state()) for _ in range(1_000)]
 
-    async with consuming(settings, engine):
-        publishing = asyncio.create_task(source.publish(*before))
-        await asyncio.to_thread(server.kill)
+    async with mortal.consuming():
+        publishing = asyncio.create_task(mortal.source.publish(*before))
+        await asyncio.to_thread(mortal.server.kill)
         await publishing
-        starting = asyncio.create_task(asyncio.to_thread(server.start))
-        await source.publish(*after)
+        starting = asyncio.create_task(asyncio.to_thread(mortal.server.start))
+        await mortal.source.publish(*after)
         await starting
-        await eventually(lambda: has_applied(engine, len(before + after)), within=60)
+        await mortal.has_applied(len(before + after))
 
-    assert await parked(engine) == []
-    assert await source.ready() == 0
+    assert await parked(mortal.engine) == []
+    assert await mortal.source.ready() == 0
 
 
-async def test_acknowledged_messages_survive_a_database_crash(
-    mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
-) -> None:
+async def test_acknowledged_messages_survive_a_database_crash(mortal: Mortal) -> None:
     """Even if the role turns off synchronous commits and the server writes its log slowly."""
-    server, settings, engine = mortal
     events = [an_event(a_state()) for _ in range(200)]
-    server.server.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
-    server.server.execute("ALTER SYSTEM SET wal_writer_flush_after = '1GB'")
-    server.server.execute("SELECT pg_reload_conf()")
+    server, url = mortal.server.server, mortal.settings.database_url
+    server.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    server.execute("ALTER SYSTEM SET wal_writer_flush_after = '1GB'")
+    server.execute("SELECT pg_reload_conf()")
     try:
-        with set_on_role(server.server, settings.database_url, {"synchronous_commit": "off"}):
-            async with consuming(settings, engine):
-                await source.publish(*events)
-                await eventually(lambda: has_applied(engine, len(events)))
-                await eventually(lambda: _is_ready(source, 0))
-            await asyncio.to_thread(server.kill)
-            await asyncio.to_thread(server.start)
+        with set_on_role(server, url, {"synchronous_commit": "off"}):
+            async with mortal.consuming():
+                await mortal.source.publish(*events)
+                await mortal.has_applied(len(events))
+                await eventually(lambda: _is_ready(mortal.source, 0))
+            await asyncio.to_thread(mortal.server.kill)
+            await asyncio.to_thread(mortal.server.start)
     finally:
-        server.start().execute("ALTER SYSTEM RESET ALL")
-        server.server.execute("SELECT pg_reload_conf()")
+        mortal.server.start().execute("ALTER SYSTEM RESET ALL")
+        server.execute("SELECT pg_reload_conf()")
 
-    assert await has_applied(engine, len(events))
-    assert await source.ready() == 0
+    assert await has_applied(mortal.engine, len(events))
+    assert await mortal.source.ready() == 0
 
 
 async def test_messages_are_requeued_when_the_database_stays_away(
-    mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine],
-    source: Source,
-    broker: Broker,
-    vhost: str,
+    mortal: Mortal, broker: Broker, vhost: str
 ) -> None:
-    server, settings, engine = mortal
-    settings = settings.model_copy(update={"database_patience_seconds": 0.5})
     events = [an_event(a_state()) for _ in range(50)]
 
-    async with consuming(settings, engine) as consumer:
-        await asyncio.to_thread(server.stop)
-        await source.publish(*events)
-        await eventually(lambda: _is_ready(source, len(events)))
+    async with mortal.consuming(database_patience_seconds=0.5) as consumer:
+        await asyncio.to_thread(mortal.server.stop)
+        await mortal.source.publish(*events)
+        await eventually(lambda: _is_ready(mortal.source, len(events)))
         depth = await asyncio.to_thread(broker.queue_depth, vhost, LIVE)
         is_ready_meanwhile = await _is_consuming_or_away(consumer)
-        await asyncio.to_thread(server.start)
-        await eventually(lambda: has_applied(engine, len(events)))
+        await asyncio.to_thread(mortal.server.start)
+        await mortal.has_applied(len(events))
 
     assert depth is not None
     assert (depth.ready, depth.consumers) == (len(events), 0)
     assert not is_ready_meanwhile
-    assert await parked(engine) == []
-    assert await source.ready() == 0
+    assert await parked(mortal.engine) == []
+    assert await mortal.source.ready() == 0
 
 
-async def test_an_intermittent_database_never_parks_a_message(
-    mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
-) -> None:
+async def test_an_intermittent_database_never_parks_a_message(mortal: Mortal) -> None:
     """Requeues and retries by a process that stays alive do not count as attempts."""
-    _, settings, engine = mortal
-    settings = settings.model_copy(
-        update={"database_patience_seconds": 0.05, "retry_seconds_max": 0.1, "attempts_max": 1}
-    )
-    await refuse_writes(engine, "53100")
+    hasty = {"database_patience_seconds": 0.05, "retry_seconds_max": 0.1, "attempts_max": 1}
+    await refuse_writes(mortal.engine, "53100")
 
-    async with consuming(settings, engine):
-        await source.publish(an_event(a_state()))
-        await eventually(lambda: _is_tried(engine, 8))
-        await accept_writes(engine)
-        await eventually(lambda: has_applied(engine, 1))
+    async with mortal.consuming(**hasty):
+        await mortal.source.publish(an_event(a_state()))
+        await eventually(lambda: _is_tried(mortal.engine, 8))
+        await accept_writes(mortal.engine)
+        await mortal.has_applied(1)
 
-    assert await parked(engine) == []
-    assert await fetch(engine, "SELECT * FROM attempts") == []
+    assert await parked(mortal.engine) == []
+    assert await fetch(mortal.engine, "SELECT * FROM attempts") == []
 
 
 @pytest.mark.usefixtures("source")
