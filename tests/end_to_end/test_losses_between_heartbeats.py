@@ -5,8 +5,6 @@ The proof with the next heartbeat finds every one of them.
 
 import json
 
-import httpx
-
 from tests.support.eventually import eventually
 from tests.support.failing_over import NOTICED_SECONDS_MAX, every, failing_over
 from tests.support.inbox import fetch
@@ -46,7 +44,7 @@ async def test_an_auth_database_that_lost_seconds_is_named(system: System) -> No
         assert code == 1
         assert f"{lost.kinds['orphan']:,} orphan" in shown.splitlines()[0]
         blog_api = whole.processes["blog-service api"]
-        async with httpx.AsyncClient(base_url=blog_api.url, trust_env=False) as blog:
+        async with blog_api.client() as blog:
             assert (await blog.get("/readyz")).json() == {"status": "degraded", "reason": "drift"}
         for kind, count in lost.kinds.items():
             gauge = f'usersync_reconcile_differing_users{{kind="{kind}"}}'

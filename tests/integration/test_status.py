@@ -97,28 +97,23 @@ class TestStatus:
         assert (checked.returncode, drifted.returncode) == (0, 1)
         assert figures.keys() == StatusBody.model_fields.keys()
         assert ended.compared == 200
+        counts = ("users_provisional", "parked_messages", "consumers_stopped", *DEPTHS)
         expected = {
             "pipe": "quiet",
             "users": 180,
             "users_deleted": 20,
-            "users_provisional": 0,
             "highest_version": 1700000000000200,
-            "parked_messages": 0,
-            "queue_depth": 0,
-            "replay_queue_depth": 0,
-            "dead_queue_depth": 0,
             "consumers": 1,
-            "consumers_stopped": 0,
             "lag_seconds": 0.25,
-            "degraded": None,
             "last_reconcile": "in_step",
             "last_reconcile_reason": "operator",
             "last_reconcile_users": 200,
             "last_reconcile_differing": 1,
             "last_reconcile_repaired": 1,
-            "last_reconcile_explanation": None,
+            **dict.fromkeys(("degraded", "last_reconcile_explanation")),
+            **dict.fromkeys(counts, 0),
         }
-        assert {name: figures[name] for name in expected} == expected
+        assert figures.items() >= expected.items()
         assert figures["last_heartbeat"] >= 1
         assert 0 <= figures["last_heartbeat_age_seconds"] < 30
         first, second, *rest = human.stdout.splitlines()
@@ -130,18 +125,15 @@ class TestStatus:
         assert (lines["highest version"], lines["degraded"]) == ("1,700,000,000,000,200", "-")
 
     async def test_a_new_installation_is_shown_as_broken_and_empty(self, command: Command) -> None:
-        """The queues do not exist yet."""
+        """The queues do not exist yet, or there is no broker."""
         figures = (await command("status --json")).figures
+        away = await command("status --json", BLOG_AMQP_URL="amqp://guest:guest@127.0.0.1:1/")
         assert figures["pipe"].startswith("broken: no broker, or no queue")
         assert (figures["queue_depth"], figures["last_heartbeat"]) == (None, None)
         assert (figures["degraded"], figures["last_reconcile"]) == ("empty", None)
-
-    async def test_without_a_broker_queue_depths_are_unknown(self, command: Command) -> None:
-        shown = await command("status --json", BLOG_AMQP_URL="amqp://guest:guest@127.0.0.1:1/")
-        assert (shown.returncode, shown.stderr) == (0, "")
-        assert shown.figures["users"] == 0
-        assert {shown.figures[name] for name in DEPTHS} == {None}
-        assert shown.figures["pipe"].startswith("broken")
+        assert (away.returncode, away.stderr, away.figures["users"]) == (0, "", 0)
+        assert {away.figures[name] for name in DEPTHS} == {None}
+        assert away.figures["pipe"].startswith("broken")
 
     async def test_queue_depths_are_those_of_the_broker(
         self, command: Command, inbox: Inbox
@@ -259,15 +251,8 @@ class TestReconcile:
         [source] = await fetch(pair.auth, "SELECT identity FROM source")
         [former] = await fetch(pair.blog, "SELECT source FROM reconcile_runs")
 
-        codes = [
-            (await command(f"reconcile{option}")).returncode
-            for option in (
-                "",
-                f" --accept-source {former.source}",
-                f" --accept-source {source.identity}",
-                "",
-            )
-        ]
+        named = [f" --accept-source {name}" for name in (former.source, source.identity)]
+        codes = [(await command(f"reconcile{option}")).returncode for option in ("", *named, "")]
 
         assert codes == [2, 2, 0, 0]
 
