@@ -30,9 +30,8 @@ class Scale:
     # One additional run of the whole way; 0: none.
     million: int = 0
     latency_seconds: float = 10.0
-    # Events that wait while users are deleted, and how many of these.
+    # Events that wait while users are deleted.
     waiting_events: int = 100_000
-    deletions: int = 100
     # Less than the burst of one user takes.
     burst_seconds: float = 5.0
     password_seconds: float = 4.0
@@ -54,7 +53,6 @@ QUICK = Scale(
     whole_way_seconds=3.0,
     latency_seconds=3.0,
     waiting_events=20_000,
-    deletions=20,
     password_seconds=1.5,
     request_seconds=1.5,
 )

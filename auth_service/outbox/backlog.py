@@ -127,7 +127,7 @@ _LEFT = select(outbox_events.c.position).where(_GIVEN, _UNPUBLISHED)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One event of each of some lanes, in order of position.
+    """One event of each of some lanes, urgent ones first, then in order of position.
 
     ``last`` is the last lane that had its turn; ``is_last``: no lane is left after it.
     """
@@ -161,7 +161,7 @@ async def claim(
     lanes = sorted(in_turn)[: limit - len(urgent)]
     events = ({lane: in_turn[lane] for lane in lanes} | urgent).values()
     return Claim(
-        sorted(events, key=lambda event: event.position),
+        sorted(events, key=lambda event: (not event.is_urgent, event.position)),
         last=max(lanes, default=after),
         is_last=len(lanes) == len(in_turn) < limit,
     )

@@ -42,7 +42,9 @@ async def test_a_claim_takes_the_first_event_of_each_user_as_the_model_does(
 
     first = frozenset(position for position, each in enumerate(urgent, start=1) if each)
     expected = [entry.position for entry in product.first_wave(entries, first)]
-    assert [event.position for event in claimed.events] == expected
+    assert sorted(event.position for event in claimed.events) == expected
+    order = [event.is_urgent for event in claimed.events]
+    assert order == sorted(order, reverse=True), "an urgent event is not sent first"
 
 
 async def test_claims_go_from_user_to_user(auth_engine: AsyncEngine) -> None:
