@@ -12,7 +12,7 @@ import orjson
 from fastapi import status
 from starlette.responses import Response
 
-from service_kit.database.reader import RowLike
+from service_kit.database.alone import RowLike
 from service_kit.http.pagination import cursor_after
 
 

@@ -36,6 +36,10 @@ Erase: TypeAlias = Callable[[AsyncConnection, Sequence[UUID]], Awaitable[None]]
 """Erase everything of some users, in the caller's transaction."""
 
 
+Fetch: TypeAlias = Callable[..., Awaitable[Sequence[Any]]]
+"""Runs a statement, whose parameters are $1, $2 and so on, with their values; returns the rows."""
+
+
 class Gauges(NamedTuple):
     """Gauges of the service's own, and how to set them from its database."""
 
@@ -95,6 +99,15 @@ class Replica:
         arrays = ", ".join(f"CAST(:{name} AS {FIELDS[name].sent_as}[])" for name in self.columns)
         states = f"unnest({arrays}) AS state ({', '.join(self.columns)})"
         self._write = text(self.write_if_newer_sql(f"(SELECT * FROM {states})"))  # noqa: S608 - constants
+        numbered = ", ".join(
+            f"${number}::{FIELDS[name].sent_as}[]" for number, name in enumerate(self.columns, 1)
+        )
+        of_the_driver = f"unnest({numbered}) AS state ({', '.join(self.columns)})"
+        self._write_alone = self.write_if_newer_sql(f"(SELECT * FROM {of_the_driver})")  # noqa: S608 - constants
+        self._ranks_alone = (
+            "SELECT id, deleted_at IS NOT NULL AS is_deleted, version"  # noqa: S608 - a constant
+            f" FROM {self.name} WHERE id = ANY($1::uuid[])"
+        )
         self._provide = text(self._provide_sql())
         self._bury = text(self._bury_sql())
         self._remove_provisional = text(
@@ -126,6 +139,19 @@ class Replica:
         written = await connection.execute(self._write, self._values(winners))
         unwritten = {state.id for state in winners}.difference(written.scalars())
         return outcomes(states, await self._ranks(connection, unwritten) if unwritten else {})
+
+    async def write_alone(self, fetch: Fetch, states: Sequence[State]) -> list[Outcome]:
+        """Merge ``states`` in one statement and transaction; return what each did, in their order.
+
+        Raises:
+            Exception: what ``fetch`` raises. The states may have been written all the same.
+        """
+        winners = fold(states)
+        values = self._values(winners)
+        rows = await fetch(self._write_alone, *(values[name] for name in self.columns))
+        unwritten = {state.id for state in winners}.difference(row["id"] for row in rows)
+        present = await fetch(self._ranks_alone, list(unwritten)) if unwritten else []
+        return outcomes(states, {row["id"]: (row["is_deleted"], row["version"]) for row in present})
 
     async def provide(self, connection: AsyncConnection, user_id: UUID) -> None:
         """Ensure that there is a row for a user whose valid token came before their event.

@@ -12,7 +12,7 @@ from blog_service.policy import Action, Owned
 from blog_service.settings import DeletedAuthors
 from blog_service.users.row_lock import lock_user
 from replica.caller import ReplicaUser
-from service_kit.database.reader import RowLike
+from service_kit.database.alone import RowLike
 
 UPDATE: Final = text(
     f"""

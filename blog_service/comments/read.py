@@ -21,7 +21,8 @@ from blog_service.profiles.author import (
     join_author_sql,
 )
 from blog_service.settings import DeletedAuthors
-from service_kit.database.reader import Reader, RowLike
+from service_kit.database.alone import RowLike
+from service_kit.database.reader import Reader
 from service_kit.http import problems
 from service_kit.http.problems import Problem
 

@@ -18,7 +18,7 @@ from blog_service.policy import Action, Owned
 from blog_service.settings import ApiSettings, DeletedAuthors
 from blog_service.users.row_lock import lock_user
 from replica.caller import ReplicaUser
-from service_kit.database.reader import RowLike
+from service_kit.database.alone import RowLike
 from service_kit.http import problems
 from service_kit.http.problems import Problem
 

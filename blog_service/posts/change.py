@@ -13,7 +13,7 @@ from blog_service.settings import DeletedAuthors
 from blog_service.users.row_lock import lock_author, lock_caller
 from replica.actors import Service
 from replica.caller import Caller
-from service_kit.database.reader import RowLike
+from service_kit.database.alone import RowLike
 
 UPDATE: Final = text(
     f"""

@@ -17,7 +17,7 @@ from blog_service.problems import POST_DELETED
 from blog_service.settings import DeletedAuthors
 from blog_service.users.row_lock import lock_author
 from replica.actors import Service
-from service_kit.database.reader import RowLike
+from service_kit.database.alone import RowLike
 from service_kit.http import problems
 from service_kit.http.problems import Problem
 

@@ -14,7 +14,7 @@ from blog_service.settings import ApiSettings
 from blog_service.users.row_lock import lock_author, lock_user
 from replica.actors import Service
 from replica.caller import Caller
-from service_kit.database.reader import RowLike
+from service_kit.database.alone import RowLike
 
 _INSERT: Final = text(
     "INSERT INTO posts (author_id, title, body, service_id)"

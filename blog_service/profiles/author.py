@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from blog_service.settings import DeletedAuthors
 from blog_service.texts import DELETED_USER
-from service_kit.database.reader import RowLike
+from service_kit.database.alone import RowLike
 
 
 def is_visible_sql(deleted_authors: DeletedAuthors, *, author: str = "author") -> str:

@@ -2,14 +2,17 @@
 
 Step 6 of 6.
 
-Guarantees: live, redelivered and redriven messages go through this same code. A deletion erases the
+Guarantees: live, redelivered and redriven messages go through this same code; only batches of
+living users' live events take a shorter way to the same statement. A deletion erases the
 user's parked messages in the same transaction. Each heartbeat expires old parked messages without
 an identifiable user.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts.events import (
     Event,
@@ -17,6 +20,7 @@ from contracts.events import (
     KeyRevoked,
     ServiceChanged,
     UserEvent,
+    UserState,
     UserTombstone,
 )
 from contracts.sync.merge import Outcome
@@ -26,6 +30,9 @@ from replica.keys.revoke import revoke
 from replica.locks import lock
 from replica.services.keep import keep
 from replica.table import Replica
+from service_kit.database.alone import fetch_alone
+from service_kit.database.away import sqlstate
+from service_kit.database.engines import ends_session
 
 
 async def apply(
@@ -50,6 +57,30 @@ async def apply(
             case _:
                 outcomes.append(next(done))
     return outcomes
+
+
+async def apply_alone(
+    replica: Replica, engine: AsyncEngine, events: Sequence[Event]
+) -> list[Outcome] | None:
+    """Apply ``events`` in one statement, if that is possible; it costs a quarter of ``apply``.
+
+    Returns None if it is not: there is an event of another kind than a living user's, or the
+    statement failed, and its session with it. ``apply`` in a transaction then meets the same error,
+    after which SQLAlchemy tests or replaces its sessions. It may repeat what was written, which
+    changes nothing.
+
+    Raises:
+        DBAPIError: the server refuses, as it would in a transaction (``faults``).
+    """
+    states = [event.data for event in events if isinstance(event.data, UserState)]
+    if len(states) < len(events):
+        return None
+    try:
+        return await replica.write_alone(partial(fetch_alone, engine), states)
+    except Exception as error:
+        if sqlstate(error) and not (isinstance(error, DBAPIError) or ends_session(error)):
+            raise DBAPIError(None, None, error) from error
+        return None
 
 
 async def _apply_users(

@@ -27,7 +27,7 @@ from contracts.events.envelope import Undecodable, decode, too_large
 from contracts.sync.merge import Outcome
 from replica.inbox import metrics
 from replica.inbox.activity import Activity
-from replica.inbox.apply import apply
+from replica.inbox.apply import apply, apply_alone
 from replica.inbox.attempts import clear_attempts, count_attempt
 from replica.inbox.faults import (
     DeadLettered,
@@ -241,12 +241,16 @@ class Settler:
             briefly: use the short lock timeout.
         """
         events = [self._event(delivery) for delivery in batch]
-        async with self._engine.begin() as connection:
-            if briefly:
-                await shorten_lock_timeout(connection)
-            outcomes = await apply(self._replica, connection, events)
-            if batch[0].redelivered:
-                await clear_attempts(connection, message_hash(batch[0]))
+        outcomes = None
+        if not (briefly or batch[0].redelivered):
+            outcomes = await apply_alone(self._replica, self._engine, events)
+        if outcomes is None:
+            async with self._engine.begin() as connection:
+                if briefly:
+                    await shorten_lock_timeout(connection)
+                outcomes = await apply(self._replica, connection, events)
+                if batch[0].redelivered:
+                    await clear_attempts(connection, message_hash(batch[0]))
         if any(isinstance(event, UserEvent) for event in events):
             self._last_verdict = None  # other events can be applied even if all users fail
         now, queues = time.time(), self._replica.queues

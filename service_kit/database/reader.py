@@ -7,29 +7,18 @@ Not here: reads inside a transaction, and writes.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_kit.database.alone import RowLike, fetch_alone
 from service_kit.database.engines import ends_session
 
 READS_MAX = 2
 """How often a read is tried whose session ends under it: nothing is changed by trying again."""
 
 
-class RowLike(Protocol):
-    """A row, as SQLAlchemy's mappings or the driver return it."""
-
-    def __getitem__(self, column: str, /) -> Any:
-        """The value of a column."""
-
-
 class Reader:
     """Runs single statements on an engine's connections, without SQLAlchemy's own work.
-
-    For the most frequent reads: what SQLAlchemy does for a statement, BEGIN and ROLLBACK included,
-    costs more than a page of posts costs PostgreSQL. The driver prepares each statement once per
-    connection.
 
     Readers wait in turn. The pool has no such order: under load it serves latecomers first, and the
     last of a crowd waits several times as long as the others.
@@ -62,20 +51,9 @@ class Reader:
         tries_left = READS_MAX
         while True:
             tries_left -= 1
-            borrowed = await self._engine.raw_connection()
-            driver: Any = borrowed.driver_connection
             try:
-                rows: Sequence[RowLike] = await driver.fetch(statement, *values)
+                return await fetch_alone(self._engine, statement, *values)
             except Exception as error:
-                if ends_session(error):
-                    borrowed.invalidate()
-                    if tries_left and not isinstance(error, TimeoutError):
-                        continue
-                else:
-                    borrowed.close()
-                raise
-            except BaseException:
-                borrowed.close()
-                raise
-            borrowed.close()
-            return rows
+                is_over = ends_session(error) and not isinstance(error, TimeoutError)
+                if not (is_over and tries_left):
+                    raise

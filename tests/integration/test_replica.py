@@ -1,7 +1,7 @@
 """Events in any order and number lead to the same replica."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from blog_service.replica_of_users import USERS
 from blog_service.settings import DatabaseSettings
-from contracts.events import UserState
+from contracts.events import Data, UserState
 from contracts.sync.merge import Outcome, State, fold
 from replica.inbox.apply import apply
 from service_kit.database.engines import pooled
@@ -53,6 +53,24 @@ def test_parallel_consumers_end_in_the_same_replica(
     assert converging.states(*orders) == fold(history)
 
 
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(batches=histories().flatmap(splits))
+def test_one_statement_does_what_a_transaction_does(
+    converging: "Converging", batches: list[list[State]]
+) -> None:
+    """The same rows, and the same outcome of each event."""
+    assert converging.outcomes(batches, apply_events) == converging.outcomes(
+        batches, apply_in_transaction
+    )
+
+
+async def apply_in_transaction(engine: AsyncEngine, *data: Data) -> list[Outcome]:
+    async with engine.begin() as connection:
+        return await apply(USERS, connection, [an_event(each) for each in data])
+
+
 class Converging:
     """One database for all examples of a property; it is emptied after each."""
 
@@ -73,6 +91,16 @@ class Converging:
         rows = await fetch(self._engine, "SELECT * FROM users ORDER BY id")
         await execute(self._engine, "TRUNCATE users")
         return [_state(row) for row in rows]
+
+    def outcomes(
+        self, batches: list[list[State]], way: Callable[..., Awaitable[list[Outcome]]]
+    ) -> tuple[list[list[Outcome]], list[State]]:
+        """Apply batches in a way; return the outcomes and the states, and empty the table."""
+
+        async def applied() -> list[list[Outcome]]:
+            return [await way(self._engine, *batch) for batch in batches]
+
+        return self._runner.run(applied()), self.states()
 
     def close(self) -> None:
         self._runner.run(self._engine.dispose())

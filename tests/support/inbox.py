@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from blog_service.replica_of_users import USERS
 from contracts.events import Data
 from contracts.sync.merge import Outcome
-from replica.inbox.apply import apply
+from replica.inbox.apply import apply, apply_alone
 from replica.inbox.consumer import Consumer, NotConsuming
 from replica.settings import ConsumerSettings
 from replica.table import Replica
@@ -78,8 +78,11 @@ async def is_consuming(consumer: Consumer) -> bool:
 
 async def apply_events(engine: AsyncEngine, *data: Data) -> list[Outcome]:
     """Apply events that carry ``data`` in one transaction, as a consumer does; what each did."""
+    events = [an_event(each) for each in data]
+    if (outcomes := await apply_alone(USERS, engine, events)) is not None:
+        return outcomes
     async with engine.begin() as connection:
-        return await apply(USERS, connection, [an_event(each) for each in data])
+        return await apply(USERS, connection, events)
 
 
 async def fetch(engine: AsyncEngine, query: str, **values: Any) -> list[Row[Any]]:
