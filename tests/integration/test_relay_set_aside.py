@@ -1,5 +1,6 @@
 """Events that no queue accepts: each type is set aside, and everything else is published."""
 
+import asyncio
 import json
 
 import pytest
@@ -14,7 +15,7 @@ from contracts.events.names import EXCHANGE
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
 from tests.support.inbox import fetch
-from tests.support.relaying import QUEUE, Carried, Pipe, published, trouble
+from tests.support.relaying import QUEUE, Carried, Pipe, proxied, published, rounds, trouble
 
 PASSWORD = "correct horse battery staple"
 MANY = 700
@@ -99,6 +100,28 @@ async def test_a_deletion_waits_for_no_event_of_its_user(passwords: Passwords, p
         [message] = await pipe.taken(1, within=5)
         assert message.routing_key == UserDeleted.type
         await eventually(lambda: nothing_waits(pipe.engine))
+
+
+@pytest.mark.slow
+async def test_an_event_that_was_erased_while_it_was_returned_is_not_set_aside(
+    passwords: Passwords, unbound: Pipe
+) -> None:
+    """The relay would try its type with it, and send what no consumer can read."""
+    ada = await sign_up(unbound.engine, passwords, email="ada@example.org", password=PASSWORD)
+    async with proxied(unbound.settings) as (proxy, settings), rounds(settings) as run_once:
+        proxy.swallow_answers()
+        before = proxy.forwarded
+        running = asyncio.ensure_future(run_once())
+        await eventually(lambda: proxy.forwarded > before)
+        await delete(unbound.engine, passwords, ada.id, password=PASSWORD)
+        proxy.swallow_answers(False)
+        await running
+
+    await unbound.bind()
+    async with unbound.relaying():
+        await eventually(unbound.all_published)
+
+    assert [message.routing_key for message in await unbound.rest()] == [UserDeleted.type]
 
 
 @pytest.mark.slow
