@@ -5,6 +5,7 @@ from uuid import uuid4
 from contracts.events import Data, Event, UserDeleted, UserUpdated
 from contracts.events.envelope import StoredEvent, encode_stored
 from contracts.events.names import EXCHANGE, URGENT_BINDING
+from service_kit.broker.queue_depths import has_queue
 from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, fetch, is_at
@@ -72,7 +73,7 @@ async def test_without_its_copy_an_urgent_event_comes_by_the_live_queue(inbox: I
         await inbox.source.channel.queue_delete(URGENT)
         await urgent(inbox.source, bob)
         await eventually(lambda: is_at(inbox.engine, bob.id, 2))
-        await eventually(lambda: exists(inbox.source))
+        await eventually(lambda: has_queue(inbox.source.connection, URGENT))
 
     suspicions = await fetch(inbox.engine, "SELECT 1 FROM heartbeats WHERE suspicion IS NOT NULL")
     assert not suspicions
@@ -92,9 +93,3 @@ async def urgent(source: Source, data: Data) -> None:
     )
     message = encode_stored(stored, source=SOURCE)
     await source.publish_raw(message.body, message.properties, routing_key=event.type)
-
-
-async def exists(source: Source) -> bool:
-    async with source.connection.channel() as channel:
-        queue = await channel.declare_queue(URGENT, passive=True)
-    return queue.name == URGENT
