@@ -142,31 +142,6 @@ async def test_a_message_that_kills_the_process_is_parked_alone(
     assert await source.ready() == 0
 
 
-async def test_attempts_are_forgotten_on_success(
-    start: Starting, blog_engine: AsyncEngine, source: Source
-) -> None:
-    event = an_event(a_state())
-    assert event.data.subject
-    await _hang_on(blog_engine, event.data.subject)
-    for kills in range(2):
-        consumer = await start(BLOG_STATEMENT_TIMEOUT_MS=60_000)
-        if not kills:
-            await consumer.ready()
-            await source.publish(event)
-        await eventually(lambda: _hangs_or_is_parked(blog_engine))
-        consumer.kill()
-        await _end_sessions(blog_engine)
-    counted = await fetch(blog_engine, "SELECT attempts FROM attempts")
-    await execute(blog_engine, "DROP TRIGGER hang ON users")
-
-    await start()
-    await eventually(lambda: has_applied(blog_engine, 1))
-
-    assert [row.attempts for row in counted] == [1]
-    assert await fetch(blog_engine, "SELECT * FROM attempts") == []
-    assert await parked(blog_engine) == []
-
-
 async def _hang_on(engine: AsyncEngine, user_id: UUID) -> None:
     """Let PostgreSQL hang on one user, so that a kill is sure to hit the message in apply."""
     await execute(

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
-    func,
     select,
     update,
 )
@@ -100,14 +99,3 @@ async def test_a_services_own_columns_are_preserved(engine: AsyncEngine) -> None
 
     assert (living.version, living.note, living.changes) == (2, "mine", 1)
     assert (dead.version, dead.note, dead.changes) == (3, "mine", 0)
-
-
-async def test_a_rollback_undoes_the_apply(engine: AsyncEngine) -> None:
-    """The transaction belongs to the caller."""
-    event = an_event(a_state())
-    assert isinstance(event, UserEvent)
-    async with engine.connect() as connection:
-        await Replica(readers, service="mailer", also={"changes": "0"}).apply(connection, [event])
-        await connection.rollback()
-        count = await connection.scalar(select(func.count()).select_from(readers))
-    assert count == 0
