@@ -13,27 +13,17 @@ RIGHT = NAME + b"=rt_1"
 IMPOSTORS = [
     b"\xa0" + RIGHT,  # U+00A0 and U+0085 in Latin-1: what frameworks strip
     b"\x85" + RIGHT,
-    "\N{NO-BREAK SPACE}".encode() + RIGHT,
-    "\N{NEXT LINE}".encode() + RIGHT,
-    "\N{EM SPACE}".encode() + RIGHT,
-    "\N{ZERO WIDTH SPACE}".encode() + RIGHT,
-    "\N{IDEOGRAPHIC SPACE}".encode() + RIGHT,
+    *(space.encode() + RIGHT for space in "\N{NO-BREAK SPACE}\N{NEXT LINE}\N{EM SPACE}"),
+    *(space.encode() + RIGHT for space in "\N{ZERO WIDTH SPACE}\N{IDEOGRAPHIC SPACE}"),
     *(control + RIGHT for control in (b"\x0b", b"\x0c", b"\x1c", b"\x1d", b"\x1e", b"\x1f")),
-    NAME + b"\xa0=rt_1",
-    NAME + b" =rt_1",
-    NAME + b"\t=rt_1",
+    *(NAME + after + b"=rt_1" for after in (b"\xa0", b" ", b"\t", b"x")),
     b"__host-refresh=rt_1",
     b"__HOST-REFRESH=rt_1",
     b"%5F_Host-refresh=rt_1",
     b'"' + NAME + b'"=rt_1',
-    b"=" + RIGHT,
-    b"==" + RIGHT,
-    b"a=" + RIGHT,
+    *(before + RIGHT for before in (b"=", b"==", b"a=", b"x", b"$")),
     b"__Secure-refresh=rt_1",
     NAME,
-    NAME + b"x=rt_1",
-    b"x" + RIGHT,
-    b"$" + RIGHT,
 ]
 
 

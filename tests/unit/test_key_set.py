@@ -106,158 +106,165 @@ UNUSABLE: list[tuple[str, Any]] = [
 """Values of one member that show another purpose."""
 
 
-class TestKeySet:
-    """The rules for a key set."""
+@pytest.mark.parametrize("absent", ["use", "alg", "key_ops"])
+def test_optional_members_may_be_absent(absent: str) -> None:
+    assert verifier_of(rsa_jwk(**{absent: None}))
 
-    @pytest.mark.parametrize("absent", ["use", "alg", "key_ops"])
-    def test_optional_members_may_be_absent(self, absent: str) -> None:
-        assert verifier_of(rsa_jwk(**{absent: None}))
 
-    @pytest.mark.parametrize(
-        "make",
-        [
-            *(partial(with_member, name, value) for name, value in UNSOUND),
-            lambda: "a key",
-            lambda: None,
-            short_jwk,
-            lambda: rsa_jwk(n=None),
-            lambda: rsa_jwk(e=None),
-            lambda: rsa_jwk(n=rsa_jwk()["n"] + "="),
-            lambda: rsa_jwk(n="AA" + rsa_jwk()["n"]),
-            lambda: rsa_jwk(n=b64(b"\0" + modulus(rsa_jwk()))),
-            lambda: rsa_jwk(n=rsa_jwk()["n"] + "\ud800"),
-            lambda: rsa_jwk(e=rsa_jwk()["n"]),
-            lambda: rsa_jwk(kty="oct", k="c2VjcmV0"),
-            lambda: rsa_jwk(kid=None, n=uint(roca_modulus())),
-            lambda: rsa_jwk(use="enc", d="AQAB"),
-            lambda: rsa_jwk(alg="PS256", p="AQAB"),
-            lambda: {"kty": "oct", "kid": "o", "k": "c2VjcmV0"},
-            lambda: {"kty": "oct", "kid": "o"},
-            lambda: {"kty": "OKP", "crv": "Ed25519", "x": "AQAB", "d": "AQAB", "kid": "o"},
-            lambda: {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AQAB", "priv": "AQAB"},
-            lambda: {"kty": "tomorrow", "k": "AQAB"},
-            lambda: {"d": "AQAB"},
-            lambda: ec_jwk() | {"d": "AQAB"},
-            lambda: ec_jwk() | {"kty": "RSA", "alg": "RS256"},
-        ],
-    )
-    def test_an_unsound_key_makes_the_whole_set_invalid(self, make: Callable[[], object]) -> None:
-        """Weak, malformed, private or symmetric keys show that the publisher makes mistakes."""
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(partial(with_member, name, value) for name, value in UNSOUND),
+        lambda: "a key",
+        lambda: None,
+        short_jwk,
+        lambda: rsa_jwk(n=None),
+        lambda: rsa_jwk(e=None),
+        lambda: rsa_jwk(n=rsa_jwk()["n"] + "="),
+        lambda: rsa_jwk(n="AA" + rsa_jwk()["n"]),
+        lambda: rsa_jwk(n=b64(b"\0" + modulus(rsa_jwk()))),
+        lambda: rsa_jwk(n=rsa_jwk()["n"] + "\ud800"),
+        lambda: rsa_jwk(e=rsa_jwk()["n"]),
+        lambda: rsa_jwk(kty="oct", k="c2VjcmV0"),
+        lambda: rsa_jwk(kid=None, n=uint(roca_modulus())),
+        lambda: rsa_jwk(use="enc", d="AQAB"),
+        lambda: rsa_jwk(alg="PS256", p="AQAB"),
+        lambda: {"kty": "oct", "kid": "o", "k": "c2VjcmV0"},
+        lambda: {"kty": "oct", "kid": "o"},
+        lambda: {"kty": "OKP", "crv": "Ed25519", "x": "AQAB", "d": "AQAB", "kid": "o"},
+        lambda: {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AQAB", "priv": "AQAB"},
+        lambda: {"kty": "tomorrow", "k": "AQAB"},
+        lambda: {"d": "AQAB"},
+        lambda: ec_jwk() | {"d": "AQAB"},
+        lambda: ec_jwk() | {"kty": "RSA", "alg": "RS256"},
+    ],
+)
+def test_an_unsound_key_makes_the_whole_set_invalid(make: Callable[[], object]) -> None:
+    """Weak, malformed, private or symmetric keys show that the publisher makes mistakes."""
+    with pytest.raises(InvalidKeySet):
+        verifier_of(rsa_jwk(kid="good"), make())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(partial(with_member, name, value) for name, value in UNUSABLE),
+        ec_jwk,
+        lambda: rsa_jwk(kty=None),
+        lambda: rsa_jwk(kid=None),
+        lambda: rsa_jwk(use="sig", key_ops=["wrapKey", "verify"]),
+        lambda: rsa_jwk(use="enc", key_ops=["verify"]),
+        lambda: rsa_jwk(alg="PS256", n=uint(3)),
+        lambda: rsa_jwk(use="enc", n="***"),
+        lambda: {"kty": "OKP", "crv": "Ed25519", "x": "AQAB", "kid": "o", "alg": "EdDSA"},
+        lambda: {"kty": "OKP", "crv": "X25519", "x": "AQAB", "use": "enc"},
+        lambda: {"kty": "EC", "crv": "secp256k1", "x": 7},
+        lambda: {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AQAB", "kid": "pq"},
+        lambda: {"kty": "tomorrow"},
+        dict,
+    ],
+)
+def test_a_key_for_another_purpose_is_ignored(make: Callable[[], object]) -> None:
+    """RFC 7517, section 5, lets sets grow; a set of only such keys is invalid."""
+    good = rsa_jwk(kid="good", x5t="AQAB", tomorrow=[1])
+    for keys in ([good, make()], [make(), good], [make(), good, make()]):
+        assert verifier_of(*keys).has_key("good")
+    with pytest.raises(InvalidKeySet, match="no key of the set verifies RS256"):
+        verifier_of(make(), make())
+
+
+def test_a_key_for_another_purpose_may_share_the_kid() -> None:
+    """RFC 7517, section 4.5: keys of different types may share one."""
+    good, ec, enc = rsa_jwk(kid="shared"), ec_jwk() | {"kid": "shared"}, rsa_jwk(use="enc")
+    for keys in ([good, ec, enc | {"kid": "shared"}], [enc | {"kid": "shared"}, ec, good]):
+        assert verifier_of(*keys).has_key("shared")
+
+
+@pytest.mark.parametrize(
+    "key_set",
+    [
+        *({}, {"keys": []}, {"keys": {}}, {"keys": None}, {"KEYS": []}, [], "keys", None),
+        *(b"{}", 7, object, [{"kty": "RSA"}], {"keys": ["a"]}, {"keys": [None]}),
+        *({"keys": [[]]}, {"keys": "RSA"}, {"keys": ({},)}, {b"keys": []}),
+    ],
+    ids=repr,
+)
+def test_a_set_without_keys_is_invalid(key_set: Any) -> None:
+    """The mistake is reported at the start, not with the first request."""
+    with pytest.raises(InvalidKeySet):
+        TokenVerifier.from_jwks(key_set, issuer=ISSUER, audience=AUDIENCE)
+
+
+def test_two_usable_keys_with_the_same_kid_are_refused() -> None:
+    """It would be undefined which of them verifies."""
+    one = rsa_jwk()
+    with pytest.raises(InvalidKeySet, match="same kid"):
+        verifier_of(one, rsa_jwk(kid=one["kid"]))
+
+
+def test_a_set_has_at_most_32_keys() -> None:
+    """A larger one is refused before any key is read."""
+    with pytest.raises(InvalidKeySet, match="from 1 to 32"):
+        verifier_of(*({} for _ in range(KEYS_MAX + 1)))
+
+
+@pytest.mark.parametrize("private", ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"])
+def test_every_private_member_is_detected(private: str) -> None:
+    """A published private key is compromised."""
+    with pytest.raises(InvalidKeySet, match="private"):
+        verifier_of(rsa_jwk(**{private: "AQAB"}))
+
+
+@pytest.mark.parametrize("exponent", [1, 3, 65535, 65538, EXPONENT_MAX + 2])
+def test_an_exponent_must_be_odd_and_within_limits(exponent: int) -> None:
+    """With 1 every value is a signature; a long one slows down every verification."""
+    with pytest.raises(InvalidKeySet, match="exponent"):
+        verifier_of(rsa_jwk(e=uint(exponent)))
+
+
+def test_keys_at_the_limits_are_accepted() -> None:
+    keys = [rsa_jwk(kid=f"{number}") for number in range(KEYS_MAX - 2)]
+    largest = rsa_jwk(kid="k" * 128, n=uint(large_modulus()), e=uint(EXPONENT_MAX))
+    assert verifier_of(largest, rsa_jwk(key_ops=["sign", "verify"]), *keys)
+
+
+def test_keys_of_the_flawed_library_are_refused() -> None:
+    """ROCA (CVE-2017-15361) is detected by its fingerprint, in every size."""
+    for bits in (2048, 3072, 4096):
+        with pytest.raises(InvalidKeySet, match="ROCA"):
+            verifier_of(rsa_jwk(n=uint(roca_modulus(bits))))
+    for _ in range(3):
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        assert verifier_of(jwk(key.public_key()))
+
+
+def test_reading_the_worst_set_does_not_block_the_loop() -> None:
+    """The cache reads at most 64 KiB of a response."""
+    largest = [
+        rsa_jwk(kid=f"{number}", n=uint(large_modulus(below=2**RSA_BITS_MAX - 10**6 * number)))
+        for number in range(KEYS_MAX - 1)
+    ]
+    endless = rsa_jwk(n="A" * 10_000_000)
+
+    for keys in (largest, [endless]):
+        began = time.thread_time()
         with pytest.raises(InvalidKeySet):
-            verifier_of(rsa_jwk(kid="good"), make())
+            verifier_of(*keys, "no key")
+        assert time.thread_time() - began < 0.02
 
-    @pytest.mark.parametrize(
-        "make",
-        [
-            *(partial(with_member, name, value) for name, value in UNUSABLE),
-            ec_jwk,
-            lambda: rsa_jwk(kty=None),
-            lambda: rsa_jwk(kid=None),
-            lambda: rsa_jwk(use="sig", key_ops=["wrapKey", "verify"]),
-            lambda: rsa_jwk(use="enc", key_ops=["verify"]),
-            lambda: rsa_jwk(alg="PS256", n=uint(3)),
-            lambda: rsa_jwk(use="enc", n="***"),
-            lambda: {"kty": "OKP", "crv": "Ed25519", "x": "AQAB", "kid": "o", "alg": "EdDSA"},
-            lambda: {"kty": "OKP", "crv": "X25519", "x": "AQAB", "use": "enc"},
-            lambda: {"kty": "EC", "crv": "secp256k1", "x": 7},
-            lambda: {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AQAB", "kid": "pq"},
-            lambda: {"kty": "tomorrow"},
-            dict,
-        ],
-    )
-    def test_a_key_for_another_purpose_is_ignored(self, make: Callable[[], object]) -> None:
-        """RFC 7517, section 5, lets sets grow; a set of only such keys is invalid."""
-        good = rsa_jwk(kid="good", x5t="AQAB", tomorrow=[1])
-        for keys in ([good, make()], [make(), good], [make(), good, make()]):
-            assert verifier_of(*keys).has_key("good")
-        with pytest.raises(InvalidKeySet, match="no key of the set verifies RS256"):
-            verifier_of(make(), make())
 
-    def test_a_key_for_another_purpose_may_share_the_kid(self) -> None:
-        """RFC 7517, section 4.5: keys of different types may share one."""
-        good, ec, enc = rsa_jwk(kid="shared"), ec_jwk() | {"kid": "shared"}, rsa_jwk(use="enc")
-        for keys in ([good, ec, enc | {"kid": "shared"}], [enc | {"kid": "shared"}, ec, good]):
-            assert verifier_of(*keys).has_key("shared")
-
-    @pytest.mark.parametrize(
-        "key_set",
-        [
-            *({}, {"keys": []}, {"keys": {}}, {"keys": None}, {"KEYS": []}, [], "keys", None),
-            *(b"{}", 7, object, [{"kty": "RSA"}], {"keys": ["a"]}, {"keys": [None]}),
-            *({"keys": [[]]}, {"keys": "RSA"}, {"keys": ({},)}, {b"keys": []}),
-        ],
-        ids=repr,
-    )
-    def test_a_set_without_keys_is_invalid(self, key_set: Any) -> None:
-        """The mistake is reported at the start, not with the first request."""
-        with pytest.raises(InvalidKeySet):
-            TokenVerifier.from_jwks(key_set, issuer=ISSUER, audience=AUDIENCE)
-
-    def test_two_usable_keys_with_the_same_kid_are_refused(self) -> None:
-        """It would be undefined which of them verifies."""
-        one = rsa_jwk()
-        with pytest.raises(InvalidKeySet, match="same kid"):
-            verifier_of(one, rsa_jwk(kid=one["kid"]))
-
-    def test_a_set_has_at_most_32_keys(self) -> None:
-        """A larger one is refused before any key is read."""
-        with pytest.raises(InvalidKeySet, match="from 1 to 32"):
-            verifier_of(*({} for _ in range(KEYS_MAX + 1)))
-
-    @pytest.mark.parametrize("private", ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"])
-    def test_every_private_member_is_detected(self, private: str) -> None:
-        """A published private key is compromised."""
-        with pytest.raises(InvalidKeySet, match="private"):
-            verifier_of(rsa_jwk(**{private: "AQAB"}))
-
-    @pytest.mark.parametrize("exponent", [1, 3, 65535, 65538, EXPONENT_MAX + 2])
-    def test_an_exponent_must_be_odd_and_within_limits(self, exponent: int) -> None:
-        """With 1 every value is a signature; a long one slows down every verification."""
-        with pytest.raises(InvalidKeySet, match="exponent"):
-            verifier_of(rsa_jwk(e=uint(exponent)))
-
-    def test_keys_at_the_limits_are_accepted(self) -> None:
-        keys = [rsa_jwk(kid=f"{number}") for number in range(KEYS_MAX - 2)]
-        largest = rsa_jwk(kid="k" * 128, n=uint(large_modulus()), e=uint(EXPONENT_MAX))
-        assert verifier_of(largest, rsa_jwk(key_ops=["sign", "verify"]), *keys)
-
-    def test_keys_of_the_flawed_library_are_refused(self) -> None:
-        """ROCA (CVE-2017-15361) is detected by its fingerprint, in every size."""
-        for bits in (2048, 3072, 4096):
-            with pytest.raises(InvalidKeySet, match="ROCA"):
-                verifier_of(rsa_jwk(n=uint(roca_modulus(bits))))
-        for _ in range(3):
-            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-            assert verifier_of(jwk(key.public_key()))
-
-    def test_reading_the_worst_set_does_not_block_the_loop(self) -> None:
-        """The cache reads at most 64 KiB of a response."""
-        largest = [
-            rsa_jwk(kid=f"{number}", n=uint(large_modulus(below=2**RSA_BITS_MAX - 10**6 * number)))
-            for number in range(KEYS_MAX - 1)
-        ]
-        endless = rsa_jwk(n="A" * 10_000_000)
-
-        for keys in (largest, [endless]):
-            began = time.thread_time()
-            with pytest.raises(InvalidKeySet):
-                verifier_of(*keys, "no key")
-            assert time.thread_time() - began < 0.02
-
-    @given(
-        st.sampled_from(["kty", "kid", "use", "key_ops", "alg", "n", "e"]),
-        st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-            lambda inner: (
-                st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
-            ),
-        ),
-    )
-    def test_a_member_of_any_type_is_accepted_or_invalid(
-        self, signing_key: rsa.RSAPrivateKey, name: str, value: object
-    ) -> None:
-        try:
-            verifier = verifier_of(jwk(signing_key.public_key()) | {name: value})
-        except InvalidKeySet:
-            return
-        assert isinstance(verifier, TokenVerifier)
+@given(
+    st.sampled_from(["kty", "kid", "use", "key_ops", "alg", "n", "e"]),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    ),
+)
+def test_a_member_of_any_type_is_accepted_or_invalid(
+    signing_key: rsa.RSAPrivateKey, name: str, value: object
+) -> None:
+    try:
+        verifier = verifier_of(jwk(signing_key.public_key()) | {name: value})
+    except InvalidKeySet:
+        return
+    assert isinstance(verifier, TokenVerifier)

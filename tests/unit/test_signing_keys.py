@@ -65,84 +65,78 @@ def test_new_keys_have_a_length_that_verifiers_accept() -> None:
     assert BITS_MIN <= BITS <= BITS_MAX <= RSA_BITS_MAX
 
 
-class TestPublished:
-    """The key set."""
+def test_the_key_set_holds_all_but_the_revoked_keys() -> None:
+    ring = keys(
+        a_key("revoked", State.REVOKED),
+        a_key("retired", State.RETIRED),
+        a_key("pending"),
+        a_key("active", State.ACTIVE),
+    )
 
-    def test_it_holds_all_but_the_revoked_ones(self) -> None:
-        ring = keys(
-            a_key("revoked", State.REVOKED),
-            a_key("retired", State.RETIRED),
-            a_key("pending"),
-            a_key("active", State.ACTIVE),
-        )
-
-        assert kids(ring.published) == ["active", "pending", "retired"]
-
-    def test_a_retired_key_leaves_it_when_its_hold_is_over(self) -> None:
-        """Not a microsecond too early for its last token, nor one after the hold."""
-        key = a_key("retired", State.RETIRED)
-        end = NOON + HOLD
-        assert kids(keys(key, now=end - timedelta(microseconds=1)).published) == ["retired"]
-        assert kids(keys(key, now=end).published) == []
-        assert keys(key).leaves_at(key) == end
+    assert kids(ring.published) == ["active", "pending", "retired"]
 
 
-class TestPreference:
-    """Which keys may sign in a process, the preferred one first."""
-
-    def test_the_active_one_comes_before_its_substitutes(self) -> None:
-        """Then keys that verifiers certainly know, then the configured one, which they may know."""
-        earlier = NOON - timedelta(minutes=5)
-        ring = keys(
-            configured("configured"),
-            a_key("pending"),
-            a_key("before", State.RETIRED, retired_at=earlier),
-            a_key("last", State.RETIRED),
-            a_key("active", State.ACTIVE),
-        )
-
-        assert kids(ring.by_preference(TOKEN)) == ["active", "last", "before", "configured"]
-
-    def test_a_key_that_leaves_before_its_token_expires_signs_no_more(self) -> None:
-        key = a_key("retired", State.RETIRED)
-        last = NOON + HOLD - TOKEN
-        assert kids(keys(key, now=last - timedelta(seconds=1)).by_preference(TOKEN)) == ["retired"]
-        assert kids(keys(key, now=last).by_preference(TOKEN)) == []
-
-    def test_neither_a_pending_nor_a_revoked_key_signs(self) -> None:
-        """Operators activate stored keys; a revoked key never signs."""
-        ring = keys(a_key("pending"), configured("revoked", State.REVOKED))
-        assert ring.by_preference(TOKEN) == []
+def test_a_retired_key_leaves_the_key_set_when_its_hold_is_over() -> None:
+    """Not a microsecond too early for its last token, nor one after the hold."""
+    key = a_key("retired", State.RETIRED)
+    end = NOON + HOLD
+    assert kids(keys(key, now=end - timedelta(microseconds=1)).published) == ["retired"]
+    assert kids(keys(key, now=end).published) == []
+    assert keys(key).leaves_at(key) == end
 
 
-class TestActivate:
-    """From pending to active."""
+def test_the_active_key_signs_before_its_substitutes() -> None:
+    """Then keys that verifiers certainly know, then the configured one, which they may know."""
+    earlier = NOON - timedelta(minutes=5)
+    ring = keys(
+        configured("configured"),
+        a_key("pending"),
+        a_key("before", State.RETIRED, retired_at=earlier),
+        a_key("last", State.RETIRED),
+        a_key("active", State.ACTIVE),
+    )
 
-    def test_it_has_to_wait_until_verifiers_know_the_key(self) -> None:
-        """The error says from when, and how to override it; then it is allowed."""
-        key = a_key("new", created_at=NOON)
-        at = NOON + WAIT
-        active = a_key("active", State.ACTIVE)
+    assert kids(ring.by_preference(TOKEN)) == ["active", "last", "before", "configured"]
 
-        with pytest.raises(TooSoon, match=r"from 2026-01-01 12:15:00 UTC, when.*--force"):
-            keys(active, key, now=at - timedelta(microseconds=1)).require_activatable(
-                key, force=False
-            )
-        keys(active, key, now=at).require_activatable(key, force=False)
-        keys(active, key, now=NOON).require_activatable(key, force=True)
 
-    def test_the_first_key_need_not_wait(self) -> None:
-        """No verifier has cached a key set yet."""
-        key = a_key("new", created_at=NOON)
-        keys(key).require_activatable(key, force=False)
-        assert keys(key).may_be_activated_at(key) == NOON
+def test_a_key_that_leaves_before_its_token_expires_signs_no_more() -> None:
+    key = a_key("retired", State.RETIRED)
+    last = NOON + HOLD - TOKEN
+    assert kids(keys(key, now=last - timedelta(seconds=1)).by_preference(TOKEN)) == ["retired"]
+    assert kids(keys(key, now=last).by_preference(TOKEN)) == []
 
-    @pytest.mark.parametrize("state", [State.RETIRED, State.REVOKED])
-    def test_a_retired_or_revoked_key_is_not_activated(self, state: State) -> None:
-        """Not even by force; the remedy is a new key."""
-        key = a_key("old", state)
-        with pytest.raises(Gone, match=f"{state}.*keys generate"):
-            keys(key).require_activatable(key, force=True)
+
+def test_neither_a_pending_nor_a_revoked_key_signs() -> None:
+    """Operators activate stored keys; a revoked key never signs."""
+    ring = keys(a_key("pending"), configured("revoked", State.REVOKED))
+    assert ring.by_preference(TOKEN) == []
+
+
+def test_a_key_is_activated_only_when_verifiers_know_it() -> None:
+    """The error says from when, and how to override it; then it is allowed."""
+    key = a_key("new", created_at=NOON)
+    at = NOON + WAIT
+    active = a_key("active", State.ACTIVE)
+
+    with pytest.raises(TooSoon, match=r"from 2026-01-01 12:15:00 UTC, when.*--force"):
+        keys(active, key, now=at - timedelta(microseconds=1)).require_activatable(key, force=False)
+    keys(active, key, now=at).require_activatable(key, force=False)
+    keys(active, key, now=NOON).require_activatable(key, force=True)
+
+
+def test_the_first_key_need_not_wait() -> None:
+    """No verifier has cached a key set yet."""
+    key = a_key("new", created_at=NOON)
+    keys(key).require_activatable(key, force=False)
+    assert keys(key).may_be_activated_at(key) == NOON
+
+
+@pytest.mark.parametrize("state", [State.RETIRED, State.REVOKED])
+def test_a_retired_or_revoked_key_is_not_activated(state: State) -> None:
+    """Not even by force; the remedy is a new key."""
+    key = a_key("old", state)
+    with pytest.raises(Gone, match=f"{state}.*keys generate"):
+        keys(key).require_activatable(key, force=True)
 
 
 def test_only_a_pending_key_may_be_withdrawn() -> None:
@@ -172,35 +166,36 @@ def test_a_key_is_found_by_an_unambiguous_beginning_of_its_id() -> None:
             ring.find(prefix)
 
 
-class TestRegistration:
-    """The import of the key of AUTH_PRIVATE_KEY."""
+@pytest.mark.parametrize(
+    ("others", "is_lost", "step"),
+    [
+        ([], False, ImportStep.ADD_ACTIVE),
+        ([a_key("spare")], False, ImportStep.ADD_ACTIVE),
+        ([a_key("stored", State.ACTIVE)], False, ImportStep.ADD),
+        ([configured("former", State.ACTIVE)], True, ImportStep.ADD_ACTIVE),
+    ],
+    ids=["first", "only a pending one", "a stored one signs", "another one was configured"],
+)
+def test_a_new_configured_key_signs_if_no_other_does(
+    others: list[SigningKey], is_lost: bool, step: ImportStep
+) -> None:
+    """It signs if no other key does or can; beside a stored key it is a substitute."""
+    assert registered(keys(*others), is_lost=is_lost) is step
 
-    @pytest.mark.parametrize(
-        ("others", "is_lost", "step"),
-        [
-            ([], False, ImportStep.ADD_ACTIVE),
-            ([a_key("spare")], False, ImportStep.ADD_ACTIVE),
-            ([a_key("stored", State.ACTIVE)], False, ImportStep.ADD),
-            ([configured("former", State.ACTIVE)], True, ImportStep.ADD_ACTIVE),
-        ],
-        ids=["first", "only a pending one", "a stored one signs", "another one was configured"],
-    )
-    def test_a_new_one(self, others: list[SigningKey], is_lost: bool, step: ImportStep) -> None:
-        """It signs if no other key does or can; beside a stored key it is a substitute."""
-        assert registered(keys(*others), is_lost=is_lost) is step
 
-    @pytest.mark.parametrize("state", State)
-    def test_a_known_one_is_left_alone(self, state: State) -> None:
-        """If its state is intended; above all, a revoked one does not return."""
-        ring = keys(configured("mine", state), configured("other", State.ACTIVE))
-        assert registered(ring, is_lost=True) is None
+@pytest.mark.parametrize("state", State)
+def test_a_known_configured_key_is_left_alone(state: State) -> None:
+    """If its state is intended; above all, a revoked one does not return."""
+    ring = keys(configured("mine", state), configured("other", State.ACTIVE))
+    assert registered(ring, is_lost=True) is None
 
-    def test_one_whose_hold_ends_takes_over_from_a_lost_one(self) -> None:
-        """Set again permanently, it signs again, unless the other key is still in use."""
-        former = configured("mine", State.RETIRED)
-        ring = keys(former, configured("other", State.ACTIVE), now=NOON + HOLD - TOKEN)
-        assert registered(ring, is_lost=True) is ImportStep.ACTIVATE
-        assert registered(ring, is_lost=False) is None
+
+def test_a_configured_key_whose_hold_ends_replaces_a_lost_one() -> None:
+    """Set again permanently, it signs again, unless the other key is still in use."""
+    former = configured("mine", State.RETIRED)
+    ring = keys(former, configured("other", State.ACTIVE), now=NOON + HOLD - TOKEN)
+    assert registered(ring, is_lost=True) is ImportStep.ACTIVATE
+    assert registered(ring, is_lost=False) is None
 
 
 def registered(ring: Keys, *, is_lost: bool) -> ImportStep | None:
