@@ -58,7 +58,7 @@ class Person:
         """Publish a post, which opens its view."""
         await self.write(title, body)
         await self.page.get_by_role("button", name="Publish").click()
-        await expect(self.page.get_by_role("heading", name=title, level=1)).to_be_visible()
+        await headed(self.page, title)
 
     async def comment(self, text: str) -> None:
         await self.page.get_by_label("Write a comment").fill(text)
@@ -393,8 +393,7 @@ class TestSession:
     async def test_a_revoked_token_ends_the_session_with_a_notice(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        async with visit() as visitor:
-            ada = await self.revoked(site, blog, visitor.page, "ada.revoked@example.org")
+        async with self.revoked(site, blog, visit, "ada.revoked@example.org") as ada:
             await ada.sign_in()
             kept = ada.page.get_by_label("Write a comment")
             await expect(kept).to_have_value("In the middle of a sen")
@@ -402,25 +401,25 @@ class TestSession:
     async def test_a_draft_is_not_shown_to_the_next_user(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        async with visit() as visitor:
-            await self.revoked(site, blog, visitor.page, "ada.away.from.desk@example.org")
-            await Person(visitor.page, "bob.at.desk@example.org").sign_up()
-            await expect(visitor.page.get_by_label("Write a comment")).to_have_value("")
+        async with self.revoked(site, blog, visit, "ada.away.from.desk@example.org") as ada:
+            await Person(ada.page, "bob.at.desk@example.org").sign_up()
+            await expect(ada.page.get_by_label("Write a comment")).to_have_value("")
 
-    async def revoked(self, site: Site, blog: httpx.AsyncClient, page: Page, email: str) -> Person:
-        """Return a user whose session was ended elsewhere while they were typing."""
+    @asynccontextmanager
+    async def revoked(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting, email: str
+    ) -> AsyncIterator[Person]:
+        """A user whose session was ended elsewhere while they were typing."""
         signed_in = await site.signed_up(email)
         post = await posted(blog, signed_in, title="Read by all")
-        person = Person(page, email)
-        await page.goto(f"/#/posts/{post}")
-        await person.sign_in()
-        await page.get_by_label("Write a comment").fill("In the middle of a sen")
-        await _sign_out_everywhere(site, signed_in)
-        await refused(blog, signed_in)
-        await page.get_by_role("button", name="Comment", exact=True).click()
-        await expect(page.get_by_text("Your session has ended")).to_be_visible()
-        await headed(page, "Read by all")
-        return person
+        async with returning(visit, email, f"/#/posts/{post}") as person:
+            await person.page.get_by_label("Write a comment").fill("In the middle of a sen")
+            await _sign_out_everywhere(site, signed_in)
+            await refused(blog, signed_in)
+            await person.page.get_by_role("button", name="Comment", exact=True).click()
+            await expect(person.page.get_by_text("Your session has ended")).to_be_visible()
+            await headed(person.page, "Read by all")
+            yield person
 
     async def test_a_disabled_account_is_signed_out_with_a_notice(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
@@ -621,15 +620,14 @@ class TestAway:
                 alert = page.get_by_role("alert")
                 await expect(alert).to_contain_text("The blog is not responding")
                 await page.get_by_role("link", name="Daybook").click()
-                heading = page.get_by_role("heading", level=1)
-                await expect(heading).to_have_text("The blog is not responding")
+                await headed(page, "The blog is not responding")
             finally:
                 await site.blog_api.ready()
             await page.get_by_role("button", name="Try again").click()
-            await expect(heading).to_have_text("Latest posts")
+            await headed(page, "Latest posts")
             await page.get_by_role("link", name="Write", exact=True).click()
             await page.get_by_role("button", name="Publish").click()
-            await expect(heading).to_have_text("Through the storm")
+            await headed(page, "Through the storm")
 
 
 class TestWays:
@@ -655,30 +653,27 @@ class TestWays:
             await expect(page.get_by_role("link", name="Number 04")).to_be_focused()
 
             await page.get_by_role("link", name="Number 02").click()
-            heading = page.get_by_role("heading", level=1)
-            await expect(heading).to_have_text("Number 02")
-            await expect(heading).to_be_focused()
+            await headed(page, "Number 02")
+            await expect(page.get_by_role("heading", level=1)).to_be_focused()
             await expect(page).to_have_title("Number 02 · Daybook")
             assert await page.evaluate("scrollY") == 0
             await page.reload()
-            await expect(heading).to_have_text("Number 02")
+            await headed(page, "Number 02")
 
             await page.get_by_role("link", name="Daybook").click()
-            await expect(heading).to_have_text("Latest posts")
+            await headed(page, "Latest posts")
             await page.get_by_role("link", name="Number 20").click()
-            await expect(heading).to_have_text("Number 20")
+            await headed(page, "Number 20")
             await page.go_back()
-            await expect(heading).to_have_text("Latest posts")
+            await headed(page, "Latest posts")
             await expect(page.get_by_role("link", name="Number 20")).to_be_in_viewport()
             assert await page.evaluate("scrollY") > 0
 
     async def test_an_unknown_address_shows_page_not_found(self, visit: Visiting) -> None:
         async with visit() as visitor:
-            page = visitor.page
             for address in ("/#/nowhere", "/#/posts/0", f"/#/users/{UUID(int=0)}"):
-                await page.goto(address)
-                heading = page.get_by_role("heading", level=1)
-                await expect(heading).to_have_text("Page not found")
+                await visitor.page.goto(address)
+                await headed(visitor.page, "Page not found")
 
     async def test_the_keyboard_is_enough(self, visit: Visiting) -> None:
         async with visit() as visitor:

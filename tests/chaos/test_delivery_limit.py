@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from local.broker import Broker
 from tests.support.eventually import eventually
-from tests.support.load import sign_up
+from tests.support.load import sign_up_many
 from tests.support.processes import run
 from tests.support.settled import figure, settled, unpublished
 from tests.support.source import DEAD, LIVE, Source
@@ -57,9 +57,7 @@ async def test_an_operators_delivery_limit_loses_no_event(
     with ended(relay, consumer):
         await asyncio.gather(relay.ready(), consumer.ready())
         async with without_write_access(blog_engine):
-            async with auth_engine.begin() as connection:
-                for _ in range(USERS):
-                    await sign_up(connection)
+            await sign_up_many(auth_engine, USERS)
             await eventually(all_published)
             for _ in range(KILLS):
                 await eventually(taken, within=40)

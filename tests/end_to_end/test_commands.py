@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.end_to_end.conftest import Running
 from tests.support.eventually import eventually
-from tests.support.load import sign_up
+from tests.support.load import sign_up_many
 from tests.support.processes import run
 from tests.support.settled import figure
 from tests.support.system import System, ended
@@ -37,9 +37,7 @@ STATUS = {
 
 
 async def test_status_shows_both_services(running: Running, auth_engine: AsyncEngine) -> None:
-    async with auth_engine.begin() as connection:
-        for _ in range(3):
-            await sign_up(connection)
+    await sign_up_many(auth_engine, 3)
     await eventually(lambda: _has_users(running.system, 3))
 
     near, far = [await _status(running.system, command) for command in STATUS]
@@ -69,8 +67,7 @@ async def test_status_shows_what_is_wrong(
     system: System, auth_engine: AsyncEngine, tmp_path: Path
 ) -> None:
     """Before any process runs: unpublished events, no relay, and no queue."""
-    async with auth_engine.begin() as connection:
-        await sign_up(connection)
+    await sign_up_many(auth_engine, 1)
 
     near, far = [await _status(system, command) for command in STATUS]
 
@@ -94,8 +91,7 @@ async def test_a_relay_without_a_queue_is_reported(
 ) -> None:
     relay = system.process("auth-service relay", AUTH_RETRY_SECONDS_MAX=0.5)
     consumer = system.process("blog-service consumer")
-    async with auth_engine.begin() as connection:
-        await sign_up(connection)
+    await sign_up_many(auth_engine, 1)
     with ended(relay, consumer):
         relay.start()
         await eventually(lambda: _trouble(system, "no queue is bound"))

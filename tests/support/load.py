@@ -86,6 +86,12 @@ async def sign_up(connection: AsyncConnection) -> UUID:
     return user_id
 
 
+async def sign_up_many(engine: AsyncEngine, users: int) -> None:
+    async with engine.begin() as connection:
+        for _ in range(users):
+            await sign_up(connection)
+
+
 async def change(connection: AsyncConnection, user_id: UUID) -> None:
     values = {
         "email": f"{uuid4().hex}@example.org",
