@@ -283,8 +283,8 @@ class RelaySettings(StatusSettings):
     host: str = "127.0.0.1"
     # Health and metrics of the relay.
     relay_port: Port = 8011
-    # Events claimed at once, and so the most that are unconfirmed. The client gains nothing above
-    # 50 in flight; the database works best from 500 rows a statement.
+    # Events claimed and written at once, and so the most that are unconfirmed; the database works
+    # best from 500 rows a statement.
     relay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 500
     # A healthy broker confirms within milliseconds; after this the connection is closed.
     publish_timeout_seconds: Annotated[float, Field(gt=0)] = 10.0

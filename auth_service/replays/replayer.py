@@ -38,7 +38,7 @@ from service_kit.process.backoff import backoff_seconds, pause_seconds
 log = structlog.get_logger()
 
 IN_FLIGHT_MAX: Final = 50
-"""Publishing more at once gains nothing, and blocks the relay's event loop for longer."""
+"""They take a millisecond to write; more would block the relay's event loop for longer."""
 
 POLL_SECONDS: Final = 3.0
 """The longest wait for a wake-up before polling: wake-ups are best effort."""
