@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 
 from local.postgres_server import PostgresServer
 from tests.support.backups import backed_up
@@ -14,14 +15,17 @@ from tests.support.source import LIVE, source_on
 from tests.support.system import System
 from tests.support.whole import AUTH, BLOG, Whole, running
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
-async def whole(system: System) -> AsyncIterator[Whole]:
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whole(shared_system: System) -> AsyncIterator[Whole]:
     """All processes at work, with about a hundred users and four heartbeats a second.
 
-    Proofs are off: they would repair some of the damage before the command does.
+    Proofs are off: they would repair some of the damage before the command does. Each test leaves
+    both tables equal to the next one.
     """
-    async with running(system, BLOG_PROOF=False) as whole:
+    async with running(shared_system, BLOG_PROOF=False) as whole:
         yield whole
 
 
