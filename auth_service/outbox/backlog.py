@@ -143,11 +143,12 @@ async def claim(
     """Read the first event of each of the next lanes that is not published, set aside or ``held``.
 
     Urgent events come before their turn, and before earlier events of their lane. They are at most
-    half of a claim, so that others continue.
+    half of a claim, and one lane at least has its turn: so others continue, also while the broker
+    refuses an urgent event, which is tried with each claim.
 
     Parameters:
         connection: to read with.
-        limit: the largest number of events, at least one.
+        limit: the largest number of events, at least one; for one, there may be an urgent one more.
         after: the lane after which to begin; lanes come in their own order, not in that of time.
         held: positions to skip: these events are published but cannot be marked yet.
     """
@@ -158,7 +159,7 @@ async def claim(
         columns = dict(row)
         lane, is_ahead = columns.pop("lane"), columns.pop("is_ahead")
         (urgent if is_ahead else in_turn)[lane] = RecordedEvent(**columns)
-    lanes = sorted(in_turn)[: limit - len(urgent)]
+    lanes = sorted(in_turn)[: max(1, limit - len(urgent))]
     events = ({lane: in_turn[lane] for lane in lanes} | urgent).values()
     return Claim(
         sorted(events, key=lambda event: (not event.is_urgent, event.position)),

@@ -71,5 +71,5 @@ async def erase(connection: AsyncConnection, user_id: UUID) -> None:
     await connection.execute(
         update(outbox_events)
         .where(outbox_events.c.user_id == user_id, outbox_events.c.payload.is_not(null()))
-        .values(payload=null(), set_aside=0)
+        .values(payload=null(), set_aside=0, is_urgent=False)
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from random import Random
 from uuid import UUID
 
@@ -10,7 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.outbox.backlog import claim, mark_published
-from contracts.events import Heartbeat
+from auth_service.outbox.record import erase
+from contracts.events import Heartbeat, UserTombstone
 from tests.model import product
 from tests.model.state import BEAT, Entry, Record
 from tests.support.builders import a_state
@@ -125,6 +127,35 @@ async def test_urgent_events_leave_room_for_others(auth_engine: AsyncEngine) -> 
 
     urgent = [event for event in claimed.events if event.is_urgent]
     assert 50 <= len(urgent) < len(claimed.events) <= 100
+
+
+async def test_a_refused_urgent_event_holds_nobody_up(auth_engine: AsyncEngine) -> None:
+    """A relay that tries one event at a time after a refusal goes on from lane to lane."""
+    await recorded(auth_engine, *(a_state(user) for user in USERS))
+    await recorded(auth_engine, refused := a_state(status="disabled"))
+    after, tried = "", []
+    async with auth_engine.connect() as connection:
+        for _ in USERS:
+            claimed = await claim(connection, 1, after=after)
+            after = claimed.last
+            tried += [event.user_id for event in claimed.events if event.user_id != refused.id]
+
+    assert tried == USERS
+
+
+async def test_a_deletion_waits_for_none_of_the_events_that_it_erases(
+    auth_engine: AsyncEngine,
+) -> None:
+    user = USERS[0]
+    await recorded(auth_engine, *(a_state(user, n, status="disabled") for n in (1, 2)))
+    async with auth_engine.begin() as connection:
+        await erase(connection, user)
+    await recorded(auth_engine, UserTombstone(id=user, version=3, deleted_at=datetime.now(UTC)))
+
+    async with auth_engine.connect() as connection:
+        claimed = await claim(connection, 10)
+
+    assert [event.version for event in claimed.events] == [3]
 
 
 async def test_an_urgent_event_waits_for_none_that_is_set_aside(pipe: Pipe) -> None:

@@ -20,13 +20,7 @@ def upgrade() -> None:
             comment="whether it overtakes others",
         ),
     )
-    op.execute(
-        "CREATE INDEX outbox_events_urgent_idx ON outbox_events"
-        ' (coalesce(user_id::text, type) COLLATE "C", position)'
-        " WHERE published_at IS NULL AND set_aside = 0 AND is_urgent"
-    )
 
 
 def downgrade() -> None:
-    op.drop_index("outbox_events_urgent_idx", "outbox_events")
     op.drop_column("outbox_events", "is_urgent")
