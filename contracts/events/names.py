@@ -32,7 +32,8 @@ consumers before the source records the first event of a new type."""
 URGENT_BINDING: Final = "urgent"
 """Matches an additional copy of urgent events: deletions, disabled users, revoked tokens and keys.
 The relay adds it as a ``BCC`` header, which the broker routes by and removes. The first copy goes
-by the event's type, so a service without a queue for urgent events misses nothing."""
+by the event's type, so a service without a queue for urgent events misses nothing. While a service
+has that queue and no other, the broker confirms urgent events that only it has."""
 
 
 def live_queue(service: str) -> str:

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from uuid import uuid4
 
 import structlog
 from aio_pika.abc import AbstractConnection
@@ -65,8 +66,9 @@ class Consumer:
         self._settings = settings
         self._engine = engine
         self.activity = Activity()
+        process = uuid4()
         self._settlers = {
-            lane: Settler(replica, settings, engine, self.activity)
+            lane: Settler(replica, settings, engine, self.activity, process)
             for lane in ("urgent", "live", "replays")
         }
         self._stopping = asyncio.Event()
@@ -95,9 +97,7 @@ class Consumer:
                     bulk=not settings.amqp_plain,
                 ) as connection:
                     async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
-                        await declare(
-                            connection, self._replica.queues, queue_lost=self._note_queue_lost
-                        )
+                        await self._declare(connection)
                         has_replays = await bind_replays(connection, self._replica.queues)
                     await self._consume(connection, has_replays=has_replays)
             except SourceMissing as error:
@@ -190,9 +190,7 @@ class Consumer:
             async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
                 had = has_source, has_replays
                 try:
-                    await declare(
-                        connection, self._replica.queues, queue_lost=self._note_queue_lost
-                    )
+                    await self._declare(connection)
                     has_source = True
                 except SourceMissing as error:
                     has_source = False

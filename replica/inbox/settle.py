@@ -17,7 +17,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -80,12 +80,19 @@ class Settler:
         settings: ConsumerSettings,
         engine: AsyncEngine,
         activity: Activity | None = None,
+        process: UUID | None = None,
     ) -> None:
+        """Create one.
+
+        Parameters:
+            process: by which tries are counted: the same for all lanes of a process, because a
+                message may come in two of them.
+        """
         self._replica = replica
         self._settings = settings
         self._engine = engine
         self._activity = activity or Activity()
-        self._process = uuid4()
+        self._process = process or uuid4()
         self._last_verdict: Verdict | None = None
         self._parked_in_a_row = 0
 

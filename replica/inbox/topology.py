@@ -70,13 +70,14 @@ async def declare(
         is_lost = await depth(connection, names.live) is None
         if is_lost and queue_lost:
             await queue_lost()
+        live = await _own(names.live, channel.declare_queue(**queues.live_queue(names.service)))
+        for binding in BINDINGS:
+            await live.bind(exchange, binding)
+        # After the live queue: with this one alone, the broker would confirm what only it has.
         urgent = await _own(
             names.urgent, channel.declare_queue(**queues.urgent_queue(names.service))
         )
         await urgent.bind(exchange, URGENT_BINDING)
-        live = await _own(names.live, channel.declare_queue(**queues.live_queue(names.service)))
-        for binding in BINDINGS:
-            await live.bind(exchange, binding)
         if is_lost and queue_lost:
             await queue_lost()
 
