@@ -90,7 +90,7 @@ class Publisher:
                     source=self._source,
                     exchange=self._to,
                     channel=channel.number,
-                    body_bytes_max=channel.max_content_size,
+                    body_bytes_max=_frame_body_bytes_max(channel),
                 ),
             )
         await self.declare()
@@ -174,6 +174,15 @@ class _Bulk:
             timeout_seconds=timeout_seconds,
         )
         return [Outcome(answer) for answer in answers]
+
+
+def _frame_body_bytes_max(channel: Channel) -> int:
+    """The most that a frame of a body may carry; with ``frame_max = 0`` the broker sets no limit.
+
+    The client library subtracts a frame's overhead from that 0.
+    """
+    size = channel.max_content_size
+    return size if size > 0 else BODY_BYTES_MAX
 
 
 def _is_sendable(event: StoredEvent, routing_key: str) -> bool:

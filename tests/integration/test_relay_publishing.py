@@ -3,8 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
 from sqlalchemy import ClauseElement
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -12,11 +16,12 @@ from auth_service.accounts.change_email import change_email
 from auth_service.accounts.delete import delete
 from auth_service.accounts.sign_up import sign_up
 from auth_service.outbox import backlog
-from auth_service.outbox.publisher import Outcome
+from auth_service.outbox.publisher import BODY_BYTES_MAX, Outcome, publisher
 from auth_service.outbox.record import record
 from auth_service.outbox.table import RELAY_LEASE
 from auth_service.users.passwords import Passwords
 from contracts.events import UserCreated, UserDeleted, UserUpdated
+from contracts.events.envelope import StoredEvent
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
 from tests.support.inbox import execute
@@ -28,6 +33,7 @@ from tests.support.relaying import (
     proxied,
     rounds,
 )
+from tests.support.scripted_broker import scripted_broker
 
 PASSWORD = "heron lantern gravel sonnet"
 
@@ -265,3 +271,23 @@ async def plan(
         lines = await raw.fetch(f"EXPLAIN {compiled}", *arguments)
         await raw.execute("RESET ALL")
     return "\n".join(line[0] for line in lines)
+
+
+@pytest.mark.parametrize("size", [2, BODY_BYTES_MAX])
+async def test_a_broker_without_a_limit_on_frames_gets_the_body_in_one(size: int) -> None:
+    event = StoredEvent(
+        event_id=uuid4(),
+        type=UserUpdated.type,
+        occurred_at=datetime.now(UTC),
+        payload="x" * size,
+    )
+    async with scripted_broker(frame_max=0) as broker:
+        url = f"amqp://127.0.0.1:{broker.port}/"
+        async with publisher(url, source="https://auth.test", timeout_seconds=10) as publishing:
+            outcomes = asyncio.create_task(publishing.publish([event]))
+            await eventually(lambda: broker.count(ContentBody) == 1)
+            broker.send(1, Basic.Ack(1))
+
+            assert await outcomes == [Outcome.CONFIRMED]
+    [body] = [frame for _, frame in broker.received if isinstance(frame, ContentBody)]
+    assert body.value == b"x" * size

@@ -9,12 +9,11 @@ import pamqp.frame
 from aiormq.connection import FrameReceiver
 from pamqp.base import Frame
 from pamqp.body import ContentBody
-from pamqp.commands import Basic, Channel, Confirm, Connection
+from pamqp.commands import Basic, Channel, Confirm, Connection, Exchange
 from pamqp.common import FieldTable
 from pamqp.header import ContentHeader
 
 _ANSWERS: dict[type, Frame] = {
-    Connection.StartOk: Connection.Tune(channel_max=100, frame_max=4096, heartbeat=60),
     Connection.Open: Connection.OpenOk(),
     Connection.Close: Connection.CloseOk(),
     Channel.Open: Channel.OpenOk(),
@@ -22,14 +21,16 @@ _ANSWERS: dict[type, Frame] = {
     Confirm.Select: Confirm.SelectOk(),
     Basic.Qos: Basic.QosOk(),
     Basic.Consume: Basic.ConsumeOk(),
+    Exchange.Declare: Exchange.DeclareOk(),
 }
 
 
 class ScriptedBroker:
     """Opens connections and channels, remembers what it is sent, and never confirms by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame_max: int) -> None:
         self.port = 0
+        self._frame_max = frame_max
         self.received: list[tuple[int, object]] = []
         self._writer: asyncio.StreamWriter | None = None
 
@@ -55,19 +56,23 @@ class ScriptedBroker:
                     locales="en_US",
                 ),
             )
+            tune = Connection.Tune(channel_max=100, frame_max=self._frame_max, heartbeat=60)
+            answers = _ANSWERS | {Connection.StartOk: tune}
             with suppress(ConnectionError):
                 async for _, channel, frame in FrameReceiver(reader):
                     self.received.append((channel, frame))
-                    answer = _ANSWERS.get(type(frame))
+                    answer = answers.get(type(frame))
                     if answer is not None:  # one without fields is false
                         self.send(channel, answer)
         writer.close()
 
 
 @asynccontextmanager
-async def scripted_broker(tls: ssl.SSLContext | None = None) -> AsyncIterator[ScriptedBroker]:
+async def scripted_broker(
+    tls: ssl.SSLContext | None = None, *, frame_max: int = 4096
+) -> AsyncIterator[ScriptedBroker]:
     """Run one inside the block, at ``port`` of the loopback interface."""
-    broker = ScriptedBroker()
+    broker = ScriptedBroker(frame_max)
     server = await asyncio.start_server(broker.serve, "127.0.0.1", 0, ssl=tls)
     broker.port = server.sockets[0].getsockname()[1]
     try:
