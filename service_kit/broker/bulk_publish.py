@@ -61,6 +61,7 @@ class BulkPublisher:
         self._flowing.set()
         self._writing = asyncio.Lock()
         self._is_closed = False
+        self._in_flight = 0  # publishes
         connection.tap(channel.number, self)
 
     async def publish(
@@ -76,7 +77,7 @@ class BulkPublisher:
         if not messages:
             return []
         tags: list[int] = []
-        with suppress(TimeoutError):
+        with self._counted(), suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds) as limit:
                 with self._cut_short_when_closed(limit):
                     async with self._writing:
@@ -87,8 +88,7 @@ class BulkPublisher:
         unsent = [Answer.UNCONFIRMED] * (len(messages) - len(tags))
         answers = [self._answer(*sent) for sent in zip(tags, ids, strict=False)]
         self._returns.ids.difference_update(ids)
-        if tags:
-            self._confirms.forget(tags[-1])
+        self._confirms.forget(tags)
         return answers + unsent
 
     def take(self, kind: int, payload: bytes) -> bool:
@@ -145,6 +145,22 @@ class BulkPublisher:
         # A full queue is one that the broker does not read, and it cannot be told anything.
         with suppress(asyncio.QueueFull):
             self._channel.write_queue.put_nowait(ChannelFrame(answer, False))
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count a publish as in flight.
+
+        The first of them forgets what came too late for earlier ones: a message that is published
+        again has the same id, and only the new answer to it counts.
+        """
+        if not self._in_flight:
+            self._confirms.forget_all()
+            self._returns.ids.clear()
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
 
     @contextmanager
     def _cut_short_when_closed(self, limit: asyncio.Timeout) -> Iterator[None]:

@@ -4,9 +4,11 @@ Guarantees: a tag has one outcome, the first that the broker gave it, in any ord
 ``multiple`` confirms. Memory does not grow with the messages that were confirmed.
 """
 
+from collections.abc import Iterable
+
 from pamqp.header import ContentHeader
 
-from service_kit.broker.frames import HEADER
+from service_kit.broker.frames import BODY, HEADER
 
 
 class Confirms:
@@ -55,9 +57,13 @@ class Confirms:
         """Return whether the broker has refused the message with this tag."""
         return tag in self._nacked
 
-    def forget(self, tag: int) -> None:
-        """Forget the refusals up to this tag."""
-        self._nacked = {each for each in self._nacked if each > tag}
+    def forget(self, tags: Iterable[int]) -> None:
+        """Forget whether these were refused; other publishes may still ask about the others."""
+        self._nacked.difference_update(tags)
+
+    def forget_all(self) -> None:
+        """Forget all refusals: nobody asks about them any more."""
+        self._nacked.clear()
 
 
 class Returns:
@@ -66,15 +72,22 @@ class Returns:
     def __init__(self) -> None:
         self.ids: set[str] = set()
         self.is_in_one = False
-        self._missing = 0  # bytes of its body
+        self._missing: int | None = None  # bytes of its body, known from the header
 
     def begin(self) -> None:
         """Read the beginning of one."""
         self.is_in_one = True
+        self._missing = None
 
     def read(self, kind: int, payload: bytes) -> None:
-        """Read the header, or a part of the body."""
-        if kind == HEADER:
+        """Read the header, or a part of the body.
+
+        Raises:
+            ValueError: the frame is out of place.
+        """
+        if kind != (HEADER if self._missing is None else BODY):
+            raise ValueError("a frame out of place in a returned message")
+        if self._missing is None:
             header = ContentHeader()
             header.unmarshal(payload)
             self.ids.add(header.properties.message_id or "")

@@ -224,6 +224,43 @@ async def test_late_confirms_are_not_taken_for_those_of_later_messages() -> None
         assert await publishing == [CONFIRMED] * 2
 
 
+async def test_a_late_return_is_not_taken_for_that_of_the_next_try() -> None:
+    """A message that is published again has the same id."""
+    async with scripted() as (broker, bulk):
+        number = bulk.channel.number
+        message = bulk.message("k", b"", "m")
+        publish = bulk.publisher.publish
+        assert await publish([message], ["m"], timeout_seconds=0.1) == [UNCONFIRMED]
+        broker.send(
+            number,
+            Basic.Return(312, "NO_ROUTE", "", "k"),
+            ContentHeader(properties=Basic.Properties(message_id="m")),
+            Basic.Ack(1),
+        )
+        await eventually(lambda: bulk.publisher._confirms.is_answered(1))
+
+        publishing = asyncio.create_task(publish([message], ["m"], timeout_seconds=10))
+        await eventually(lambda: broker.count(Basic.Publish) == 2)
+        broker.send(number, Basic.Ack(2))
+
+        assert await publishing == [CONFIRMED]
+
+
+async def test_a_publish_that_ends_leaves_the_refusals_of_another() -> None:
+    """They share a channel, and the later one has the shorter time limit."""
+    async with scripted() as (broker, bulk):
+        first = asyncio.create_task(bulk.publish(["k"] * 2))
+        await eventually(lambda: broker.count(Basic.Publish) == 2)
+        second = asyncio.create_task(bulk.publish(["k"], timeout_seconds=0.5))
+        await eventually(lambda: broker.count(Basic.Publish) == 3)
+
+        broker.send(bulk.channel.number, Basic.Nack(1))
+        assert await second == [UNCONFIRMED]
+        broker.send(bulk.channel.number, Basic.Ack(2))
+
+        assert await first == [NACKED, CONFIRMED]
+
+
 async def test_a_channel_closed_by_the_broker_ends_a_publish_at_once(bulk: Bulk) -> None:
     """The tap goes with the channel: its number then belongs to one that the library reads."""
     began = time.monotonic()
