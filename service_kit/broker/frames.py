@@ -60,9 +60,11 @@ class FrameCutter:
             start = end
         self._rest += data[start:]
 
-    def rest(self) -> bytes:
-        """Return the bytes of an incomplete frame, after which no more come."""
-        return bytes(self._rest)
+    def take_rest(self) -> bytes:
+        """Return the bytes of an incomplete frame, after which no more come, and forget them."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return rest
 
 
 def payload(frame: bytes) -> bytes:

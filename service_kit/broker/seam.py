@@ -59,7 +59,9 @@ class _Reader(asyncio.StreamReader):
             self.set_exception(ConnectionError(f"a tap failed: {error!r}"))
 
     def feed_eof(self) -> None:
-        if rest := self._cutter.rest():
+        # Called at the end of the stream and again when the socket is closed. The base class
+        # takes no data after the first.
+        if rest := self._cutter.take_rest():
             super().feed_data(rest)
         super().feed_eof()
 

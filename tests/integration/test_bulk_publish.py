@@ -340,6 +340,23 @@ async def test_an_error_in_a_tap_ends_the_connection() -> None:
         assert bulk.channel.is_closed
 
 
+async def test_a_connection_cut_inside_a_frame_ends_a_publish_at_once() -> None:
+    """Its close completes: the end of the stream is told twice, the rest of the frame once."""
+    async with scripted() as (broker, bulk):
+        closed = asyncio.Event()
+        bulk.connection.close_callbacks.add(lambda *_: closed.set())
+        publishing = asyncio.create_task(bulk.publish(["k"], timeout_seconds=60))
+        await eventually(lambda: broker.count(Basic.Publish) == 1)
+
+        broker.send_bytes(pamqp.frame.marshal(Basic.Ack(1), bulk.channel.number)[:9])
+        broker.end()
+
+        async with asyncio.timeout(5):
+            assert await publishing == [UNCONFIRMED]
+            await closed.wait()
+        assert bulk.channel.is_closed
+
+
 async def test_tls_works_and_is_verified(tmp_path: Path) -> None:
     server = certificate(tmp_path)
     async with scripted_broker(server) as broker:

@@ -36,8 +36,17 @@ class ScriptedBroker:
 
     def send(self, channel: int, *frames: Frame | ContentHeader | ContentBody) -> None:
         """Send ``frames`` to the client, in one piece."""
+        self.send_bytes(b"".join(pamqp.frame.marshal(frame, channel) for frame in frames))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send what need not be frames."""
         assert self._writer is not None
-        self._writer.write(b"".join(pamqp.frame.marshal(frame, channel) for frame in frames))
+        self._writer.write(data)
+
+    def end(self) -> None:
+        """End the connection without a word, after what was sent."""
+        assert self._writer is not None
+        self._writer.close()
 
     def count(self, kind: type) -> int:
         """How many frames of a kind were received."""

@@ -49,7 +49,7 @@ def split(data: bytes, places: Iterable[int]) -> list[bytes]:
 
 def cut(parts: Iterable[bytes]) -> tuple[list[tuple[int, int, bytes]], bytes]:
     cutter = FrameCutter()
-    return [each for part in parts for each in cutter.cut(part)], cutter.rest()
+    return [each for part in parts for each in cutter.cut(part)], cutter.take_rest()
 
 
 async def read_by_the_library(data: bytes) -> tuple[list[bytes], bool]:
@@ -121,6 +121,15 @@ def test_what_is_no_amqp_passes_unchanged(data: bytes, places: list[int]) -> Non
     found, rest = cut(split(data, places))
 
     assert b"".join(part for _, _, part in found) + rest == data
+
+
+def test_the_rest_is_taken_once() -> None:
+    """The end of a stream is told twice: by the peer, and when the socket is closed."""
+    cutter = FrameCutter()
+    assert not list(cutter.cut(b"\x01\x00"))
+
+    assert cutter.take_rest() == b"\x01\x00"
+    assert cutter.take_rest() == b""
 
 
 async def test_an_invalid_frame_reaches_the_library_which_refuses_it() -> None:
