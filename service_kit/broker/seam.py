@@ -6,7 +6,8 @@ tap gets the frames of its channel as they come, many at a time; all others go o
 
 Guarantees: what no tap takes reaches the library whole and in order. A tap ends with its channel,
 whose number may be used again. The library sees that the broker is alive while only taps get
-anything. An error in a tap ends the connection, as a malformed frame does.
+anything. An error in a tap ends the connection, as a malformed frame does; no tap gets anything
+after it.
 
 Relies on these insides of the library, which tests check: ``aio_pika.Connection`` keeps in
 ``kwargs`` what it passes to ``aiormq.Connection``; that one takes a ``transport_factory``, calls
@@ -53,10 +54,15 @@ class _Reader(asyncio.StreamReader):
         self.taps: dict[int, Tap] = {}
 
     def feed_data(self, data: Any) -> None:  # bytes; the base class says less
+        if self.exception() is not None:
+            return  # the cutter stopped in the middle of a read, and what follows is no frame
         try:
             self._share_out(data)
         except Exception as error:
-            self.set_exception(ConnectionError(f"a tap failed: {error!r}"))
+            # Only the type: the error may quote what was received.
+            failed = ConnectionError(f"a tap failed: {type(error).__name__}")
+            failed.__cause__ = error
+            self.set_exception(failed)
 
     def feed_eof(self) -> None:
         # Called at the end of the stream and again when the socket is closed. The base class

@@ -333,11 +333,31 @@ async def test_an_error_in_a_tap_ends_the_connection() -> None:
         await eventually(lambda: broker.count(Basic.Publish) == 1)
 
         broker.send(bulk.channel.number, Basic.Return(312, "NO_ROUTE", "", "k"))
-        assert broker._writer is not None
-        broker._writer.write(b"\x02\x00\x01\x00\x00\x00\x02xx\xce")
+        broker.send_bytes(b"\x02\x00\x01\x00\x00\x00\x02xx\xce")
+        broker.send(bulk.channel.number, Basic.Ack(1))
 
         assert await publishing == [UNCONFIRMED]
         assert bulk.channel.is_closed
+
+
+async def test_nothing_is_taken_after_an_error_in_a_tap() -> None:
+    """The error names the type of its cause: the cause itself may quote a message."""
+    async with scripted() as (_, bulk):
+        tap = Failing()
+        bulk.connection.tap(bulk.channel.number, tap)
+        reader = bulk.connection._transports.reader
+        assert reader is not None
+        ack = pamqp.frame.marshal(Basic.Ack(1), bulk.channel.number)
+
+        reader.feed_data(ack + ack[:3])
+        reader.feed_data(ack)
+
+        assert tap.takes == 1
+        error = reader.exception()
+        assert isinstance(error, ConnectionError)
+        assert str(error) == "a tap failed: ValueError"
+        assert isinstance(error.__cause__, ValueError)
+        await eventually(lambda: bulk.channel.is_closed)
 
 
 async def test_a_connection_cut_inside_a_frame_ends_a_publish_at_once() -> None:
@@ -411,6 +431,20 @@ async def test_the_library_has_the_insides_that_the_seam_relies_on(amqp_url: str
         await asyncio.wait_for(drained, 5)
         assert connection.transport is not None
         await asyncio.wait_for(connection.transport.ready(), 5)
+
+
+class Failing:
+    """A tap that cannot read what it gets."""
+
+    def __init__(self) -> None:
+        self.takes = 0
+
+    def take(self, kind: int, payload: bytes) -> bool:
+        self.takes += 1
+        raise ValueError(f"unreadable: {kind} {payload!r}")
+
+    def taken(self) -> None:
+        """Nothing to act on."""
 
 
 @asynccontextmanager
