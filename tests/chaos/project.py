@@ -240,17 +240,23 @@ def _beginning(log: Sequence[Observed]) -> int | None:
 def _with_publications(log: Sequence[Observed], versions: Sequence[int]) -> Iterator[Observed]:
     """Put each publication before what follows from it, and repeated ones at the end.
 
-    The relay has read an event before it was erased, if it was published and not marked as such.
-    Others that it read then and sent later are to the model what a frozen relay sends.
+    One whose confirm a failover has lost is repeated before it is confirmed again. The relay has
+    read an event before it was erased, if it was published and not marked as such. Others that it
+    read then and sent later are to the model what a frozen relay sends.
     """
     left = list(versions)
     deletions = {each.version for each in log if each.is_deletion}
     marked = {each.version for each in log if each.what is Seen.CONFIRMED}
     done: set[int | None] = set()
+    confirmed: set[int | None] = set()
     for observed in log:
         until, version = 0, observed.version
-        is_due = observed.what in (Seen.CONFIRMED, Seen.APPLIED) and version not in done
-        if is_due and version in left:
+        is_confirm = observed.what is Seen.CONFIRMED
+        is_first = (is_confirm or observed.what is Seen.APPLIED) and version not in done
+        is_again = is_confirm and version in confirmed
+        if is_confirm:
+            confirmed.add(version)
+        if (is_first or is_again) and version in left:
             until = left.index(version) + 1
         elif observed.what is Seen.COMMITTED and observed.is_deletion:
             erased = {each for each in left if each not in marked and each not in deletions}
