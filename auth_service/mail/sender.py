@@ -181,9 +181,10 @@ class MailSender:
         settings = self._settings
         link = ""
         async with self._engine.begin() as connection:
+            # This locks the user's row before their mail's, as a deletion does.
+            recipient = await find_recipient(connection, mail, settings)
             if mail.charged_to != charged_to:
                 await save_charge(connection, mail, charged_to)
-            recipient = await find_recipient(connection, mail, settings)
             if recipient is None or recipient.email != seen.email:
                 return None
             if recipient.seconds and not recipient.is_taken:

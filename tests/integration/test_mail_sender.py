@@ -14,6 +14,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
+from auth_service.mail.erase import erase_mail
 from auth_service.mail.letters import Purpose
 from auth_service.mail.queue import ATTEMPTS_MAX, CLAIM_SECONDS, PAUSE_SECONDS_MAX, claim_due_mails
 from auth_service.mail.request import request_mail
@@ -23,7 +24,7 @@ from tests.support.auth_api import ADA, serving
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
-from tests.support.locks import lock_waits
+from tests.support.locks import lock_waits, until_waiting
 from tests.support.mail_server import MailServer, mail_server
 from tests.support.processes import Process
 
@@ -315,3 +316,20 @@ async def test_expired_links_are_deleted(mails: Mails) -> None:
     )
     await mails.sender.run_once()
     assert await mails.fetch("SELECT token_hash FROM mail_links") == [(b"new",)]
+
+
+async def test_a_deletion_and_a_sender_cannot_deadlock(mails: Mails) -> None:
+    """Both lock the user's row before the mails: here the deletion comes while one is charged."""
+    user_id = await mails.ask()
+    async with mails.engine.connect() as limits:
+        await limits.execute(text("LOCK TABLE throttle_rates IN EXCLUSIVE MODE"))
+        sending = asyncio.create_task(mails.sender.run_once())
+        await until_waiting(mails.engine)
+        async with mails.engine.begin() as deletion:
+            await deletion.execute(text("SELECT FROM users FOR UPDATE"))
+            await limits.rollback()
+            await until_waiting(mails.engine)
+            await erase_mail(deletion, user_id)
+
+    assert sum((await sending).values()) == 1
+    assert await mails.queued() == 0
