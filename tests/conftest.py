@@ -33,7 +33,7 @@ from tests.support.databases import Databases
 from tests.support.memory import folder_for_data
 from tests.support.servers import own_postgres
 from tests.support.source import Source, source_on
-from tests.support.system import System
+from tests.support.system import System, new_system
 from tests.support.virtual_hosts import VirtualHosts
 
 OWN_POSTGRES = EmbeddedPostgres(folder_for_data() / "postgres", durable=False)
@@ -155,6 +155,21 @@ def system(
 ) -> System:
     """The system on fresh databases and a fresh virtual host; nothing is started."""
     return System(auth_url, blog_url, amqp_url, private_pem, public_pem, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_system(
+    databases: Databases,
+    broker: Broker,
+    vhosts: VirtualHosts,
+    private_pem: str,
+    public_pem: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[System]:
+    """The same for all tests of a file."""
+    folder = tmp_path_factory.mktemp("system")
+    with new_system(databases, broker, vhosts, (private_pem, public_pem), folder) as system:
+        yield system
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
-from local.broker import Broker
 from local.chromium import find_chromium
-from tests.support.databases import Databases
 from tests.support.site import Site, Visit, visiting
-from tests.support.system import ended, new_system
-from tests.support.virtual_hosts import VirtualHosts
+from tests.support.system import System, ended
 
 FLAGS = (
     "--no-sandbox",  # root cannot use the sandbox
@@ -34,20 +31,11 @@ Visiting = Callable[..., AbstractAsyncContextManager[Visit]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(
-    databases: Databases,
-    broker: Broker,
-    vhosts: VirtualHosts,
-    private_pem: str,
-    public_pem: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    with new_system(databases, broker, vhosts, (private_pem, public_pem), folder) as system:
-        site = await Site.on(system, BLOG_LIMIT_POSTS=f"{POSTS_MAX}/3600")
-        with ended(*site.members):
-            await asyncio.gather(*(member.ready() for member in site.members))
-            yield site
+async def site(shared_system: System) -> AsyncIterator[Site]:
+    site = await Site.on(shared_system, BLOG_LIMIT_POSTS=f"{POSTS_MAX}/3600")
+    with ended(*site.members):
+        await asyncio.gather(*(member.ready() for member in site.members))
+        yield site
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,7 +1,7 @@
 """The whole system with its four processes running."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from local.broker import Broker
 from tests.support.auth_api import bearer, signed_up
-from tests.support.databases import Databases
 from tests.support.proxy import Proxy
 from tests.support.system import (
     COMMANDS,
@@ -21,9 +19,7 @@ from tests.support.system import (
     System,
     broker_behind_a_proxy,
     ended,
-    new_system,
 )
-from tests.support.virtual_hosts import VirtualHosts
 
 
 @dataclass
@@ -60,21 +56,6 @@ class Running:
         assert answer.status_code == 200, answer.text
         me: dict[str, Any] = answer.json()
         return me if me.items() >= expected.items() else None
-
-
-@pytest.fixture(scope="module")
-def shared_system(
-    databases: Databases,
-    broker: Broker,
-    vhosts: VirtualHosts,
-    private_pem: str,
-    public_pem: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[System]:
-    """The same for all tests of a file."""
-    folder = tmp_path_factory.mktemp("system")
-    with new_system(databases, broker, vhosts, (private_pem, public_pem), folder) as system:
-        yield system
 
 
 @asynccontextmanager
