@@ -4,11 +4,12 @@ Guarantees: an attempt that came to no verdict leaves the last verdict, which go
 are those of the replica's database.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import func, null, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from replica.proof import model
@@ -29,13 +30,6 @@ _CURRENT: Final = select(
     _seconds_since(current_proof.c.tried_at).label("tried"),
 )
 
-_ATTEMPT: Final = (
-    insert(current_proof)
-    .values(singleton=True, tried_at=_NOW)
-    .on_conflict_do_update(index_elements=[current_proof.c.singleton], set_={"tried_at": _NOW})
-    .returning(current_proof.c.tried_at)
-)
-
 _LAST_HEARTBEAT: Final = text("SELECT number FROM heartbeats ORDER BY applied_at DESC LIMIT 1")
 
 _PROVED: Final = tuple(Proved.__dataclass_fields__)
@@ -49,7 +43,8 @@ async def turn(connection: AsyncConnection, *, on: bool) -> None:
 
 async def note_attempt(connection: AsyncConnection) -> datetime:
     """Note that an attempt begins now, and return when; the caller owns the transaction."""
-    began: datetime = (await connection.execute(_ATTEMPT)).scalar_one()
+    noted = _setting({"tried_at": _NOW}).returning(current_proof.c.tried_at)
+    began: datetime = (await connection.execute(noted)).scalar_one()
     return began
 
 
@@ -124,9 +119,15 @@ async def last_heartbeat(connection: AsyncConnection) -> int | None:
 async def _set(
     connection: AsyncConnection, *, _update: dict[str, Any] | None = None, **values: Any
 ) -> None:
-    stored = insert(current_proof).values(singleton=True, **values)
-    await connection.execute(
-        stored.on_conflict_do_update(
-            index_elements=[current_proof.c.singleton], set_=values if _update is None else _update
+    await connection.execute(_setting(values, _update))
+
+
+def _setting(values: Mapping[str, Any], update: Mapping[str, Any] | None = None) -> Insert:
+    """Build the statement that sets ``values`` in the one row, or ``update`` if there is one."""
+    return (
+        insert(current_proof)
+        .values(singleton=True, **values)
+        .on_conflict_do_update(
+            index_elements=[current_proof.c.singleton], set_=values if update is None else update
         )
     )
