@@ -50,7 +50,7 @@ async def until_applied(database_url: str, count: int, condition: str = "true") 
     await until_true(f"{count} users are applied", database_url, query, count)
 
 
-async def applied(database_url: str, condition: str) -> int:
+async def applied(database_url: str, condition: str = "true") -> int:
     """Return how many users of the replica meet ``condition``."""
     query = f"SELECT count(*) FROM users WHERE {condition}"  # noqa: S608 - a constant
     return int(await _value(database_url, query))

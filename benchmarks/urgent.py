@@ -13,6 +13,7 @@ from benchmarks.figures import Figures, Promise, Section, medians, percentile
 from benchmarks.recording import record_all
 from benchmarks.scale import Scale
 from benchmarks.stage import Stage, connect
+from benchmarks.tables import applied
 from benchmarks.waiting import until
 from contracts.events import UserDeleted, UserTombstone
 
@@ -28,7 +29,6 @@ replica: from then on the blog responds to the user with 401.
 """
 
 _IS_DELETED = "SELECT EXISTS (SELECT FROM users WHERE id = $1 AND status = 'deleted')"
-_APPLIED = "SELECT count(*) FROM users"
 
 
 async def measure(stage: Stage, scale: Scale) -> Section:
@@ -53,7 +53,7 @@ async def _round(stage: Stage, scale: Scale) -> Figures:
     await record_all(stage.auth_url, scale.waiting_events)
     async with contestants.relay(stage), contestants.consumer(stage):
         took: list[float] = []
-        while await _applied(stage) < scale.waiting_events + len(took):
+        while await applied(stage.blog_url) < scale.waiting_events + len(took):
             took.append(await _deletion(stage))
     return {
         "deletions": len(took),
@@ -61,14 +61,6 @@ async def _round(stage: Stage, scale: Scale) -> Figures:
         "deletion_p99_ms": percentile(took, 0.99),
         "deletion_max_ms": max(took),
     }
-
-
-async def _applied(stage: Stage) -> int:
-    connection = await connect(stage.blog_url)
-    try:
-        return int(await connection.fetchval(_APPLIED))
-    finally:
-        await connection.close()
 
 
 async def _deletion(stage: Stage) -> float:
