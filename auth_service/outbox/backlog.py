@@ -60,7 +60,8 @@ COLUMNS = (
     cast(outbox_events.c.payload, Text).label("payload"),
     outbox_events.c.traceparent,
 )
-"""The columns of a ``RecordedEvent``."""
+"""The columns of a ``RecordedEvent``, all but ``is_urgent``: what is replayed, or sent as a probe,
+needs no copy, and the queue of copies alone would confirm a probe that has one."""
 
 _NO = literal_column("0", SmallInteger)
 _UNPUBLISHED = outbox_events.c.published_at.is_(None)
