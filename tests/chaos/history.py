@@ -2,7 +2,9 @@
 
 Triggers write a row for each event that is recorded, marked as published, applied or repaired. The
 row is part of the writer's transaction, so it exists if and only if the change does; a failover
-loses both. Rows of one user are in the order of the changes, because writers lock the user's row.
+loses both. Its time is that of the commit (``machines.KEEPS_COMMIT_TIMES``): a stall may keep a
+transaction open for seconds after its last statement. Rows of one user are in the order of the
+changes, because writers lock the user's row.
 """
 
 import json
@@ -30,7 +32,6 @@ _TABLE: Final = """
     CREATE SCHEMA chaos;
     CREATE TABLE chaos.history (
         place bigserial PRIMARY KEY,
-        at timestamptz NOT NULL DEFAULT clock_timestamp(),
         what text NOT NULL,
         user_id uuid,
         version bigint,
@@ -108,8 +109,8 @@ _REPLICA: Final = f"""
         FOR EACH ROW EXECUTE FUNCTION chaos.parked();
 
     CREATE TABLE chaos.proofs (
-        place bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
-        began timestamptz, in_flight bigint, differing json, findings json
+        place bigserial PRIMARY KEY, began timestamptz, in_flight bigint, differing json,
+        findings json
     );
     CREATE FUNCTION chaos.proved() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -123,9 +124,8 @@ _REPLICA: Final = f"""
         EXECUTE FUNCTION chaos.proved();
 
     CREATE TABLE chaos.runs (
-        place bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
-        began timestamptz, in_flight bigint, differing json, findings json, reason text,
-        repairs text[]
+        place bigserial PRIMARY KEY, began timestamptz, in_flight bigint, differing json,
+        findings json, reason text, repairs text[]
     );
     CREATE FUNCTION chaos.ran() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -148,6 +148,7 @@ class Entry:
 
     place: int
     at: datetime
+    """When it was committed."""
     what: str
     user_id: UUID | None
     version: int | None
@@ -211,7 +212,8 @@ async def comparisons(url: str) -> list[Compared]:
 
 async def _rows(url: str, table: str) -> list[asyncpg.Record]:
     async with connected(url) as connection:
-        return list(await connection.fetch(f"SELECT * FROM chaos.{table} ORDER BY place"))
+        query = f"SELECT pg_xact_commit_timestamp(xmin) AS at, * FROM chaos.{table}"
+        return list(await connection.fetch(f"{query} ORDER BY at, place"))
 
 
 def _compared(row: asyncpg.Record, *, is_operators: bool) -> Compared:

@@ -38,6 +38,9 @@ ELECTION_SECONDS: Final = 2.0
 """After a start of the broker until something is deleted there. RabbitMQ 3.10 breaks for good if a
 quorum queue whose dead-lettering is at-least-once is deleted while it elects its leader."""
 
+KEEPS_COMMIT_TIMES: Final = "ALTER SYSTEM SET track_commit_timestamp = on"
+"""From the server's next start. Its copies do it too, and date a commit as it does."""
+
 
 class DatabaseMachine:
     """The PostgreSQL server of one service, with a standby when a schedule needs one."""
@@ -66,7 +69,8 @@ class DatabaseMachine:
         await asyncio.to_thread(self._start_first)
 
     def _start_first(self) -> None:
-        server = self._primary.start()
+        self._primary.start().execute(KEEPS_COMMIT_TIMES)
+        server = self._primary.restart()
         server.create_database(self._template)
         migrate(self.service, server.url(self._template))
 

@@ -7,7 +7,7 @@ first change of the replica that it led to.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -90,7 +90,9 @@ def logs(record: Record) -> tuple[dict[UUID, Log], int]:
             *_of_comparisons(user, comparisons),
         ]
         ordered = [each.observed for each in sorted(seen, key=lambda each: each[:2])]
-        found[user] = tuple(_with_publications(_without_repetition(ordered), published[user]))
+        lost = {entry.version for entry in source if entry.is_lost and entry.what == "recorded"}
+        log = _without_repetition(ordered)
+        found[user] = tuple(_with_publications(log, published[user], lost))
     return found, left_out
 
 
@@ -237,12 +239,15 @@ def _beginning(log: Sequence[Observed]) -> int | None:
     return None
 
 
-def _with_publications(log: Sequence[Observed], versions: Sequence[int]) -> Iterator[Observed]:
+def _with_publications(
+    log: Sequence[Observed], versions: Sequence[int], lost: Set[int | None]
+) -> Iterator[Observed]:
     """Put each publication before what follows from it, and repeated ones at the end.
 
-    One whose confirm a failover has lost is repeated before it is confirmed again. The relay has
-    read an event before it was erased, if it was published and not marked as such. Others that it
-    read then and sent later are to the model what a frozen relay sends.
+    One whose confirm a failover has lost or prevented is repeated before it is confirmed. What a
+    failover has ``lost`` was published before it. The relay has read an event before it was erased,
+    if it was published and not marked as such. Others that it read then and sent later are to the
+    model what a frozen relay sends.
     """
     left = list(versions)
     deletions = {each.version for each in log if each.is_deletion}
@@ -261,6 +266,9 @@ def _with_publications(log: Sequence[Observed], versions: Sequence[int]) -> Iter
         elif observed.what is Seen.COMMITTED and observed.is_deletion:
             erased = {each for each in left if each not in marked and each not in deletions}
             until = min((left.index(each) + 1 for each in erased), default=0)
+        elif observed.what is Seen.SOURCE_FAILED_OVER:
+            until = max((place for place, each in enumerate(left, 1) if each in lost), default=0)
+            confirmed |= done
         for each in left[:until]:
             yield Observed(Seen.PUBLISHED, each, each in deletions)
         done.update(left[:until])
