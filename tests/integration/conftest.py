@@ -20,6 +20,7 @@ from tests.support.commands import Command, commands_on
 from tests.support.content import People, people_of
 from tests.support.inbox import Inbox
 from tests.support.mail_server import MailServer, mail_server
+from tests.support.mailboxes import Post, posting
 from tests.support.reconciling import Pair, paired
 from tests.support.relaying import Pipe
 from tests.support.source import Source
@@ -97,9 +98,9 @@ def mail_settings(api_settings: ApiSettings, server: MailServer) -> ApiSettings:
 
 
 @pytest.fixture
-async def post(mail_settings: ApiSettings) -> AsyncIterator[AuthApi]:
+async def post(mail_settings: ApiSettings, server: MailServer) -> AsyncIterator[Post]:
     """A client of an auth API that sends mails."""
-    async with serving(mail_settings) as client:
+    async with posting(mail_settings, server) as client:
         yield client
 
 

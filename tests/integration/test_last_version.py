@@ -4,7 +4,6 @@ import pytest
 
 from contracts.events import VERSION_MAX
 from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer, signed_up
-from tests.support.mailboxes import change_address
 from tests.support.relaying import outbox
 
 
@@ -23,7 +22,7 @@ async def test_a_change_is_refused_though_no_address_is_taken(
     """409 with a code of its own, for the user and administrators; the session stays."""
     before = await api.fetch("SELECT * FROM users")
     for answer in (
-        await change_address(api, last, "next@example.org"),
+        await api.change_address(last, "next@example.org"),
         await api.change_password(last, "another horse, another battery"),
         await api.post("/v1/signout?scope=global", headers=bearer(last)),
         await api.patch(

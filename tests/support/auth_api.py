@@ -1,6 +1,6 @@
 """The auth API running inside a test, and helpers to call it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,10 +15,12 @@ from auth_service.services.administer import create_service
 from auth_service.services.model import IssuedKey
 from auth_service.settings import ApiSettings
 from service_kit.http.problems import MEDIA_TYPE
+from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 
 ADA = "ada@example.org"
 PASSWORD = "heron lantern gravel sonnet"
+NEW_PASSWORD = "another battery for the horse"
 
 Signed = dict[str, Any]
 """The response to a sign-up or sign-in."""
@@ -45,6 +47,13 @@ class AuthApi(httpx.AsyncClient):
 
     async def execute(self, *statements: str) -> None:
         await execute(self.engine, *statements)
+
+    async def ask(
+        self, who: Signed | None, method: str, path: str, body: Any = None, **params: Any
+    ) -> httpx.Response:
+        """Send a request with a user's access token; None stands for no token."""
+        headers = {} if who is None else bearer(who)
+        return await self.request(method, path, json=body, headers=headers, params=params or None)
 
     async def create_service(self, name: str, *scopes: str) -> IssuedKey:
         """Create a service account with these scopes in the database."""
@@ -75,11 +84,10 @@ class AuthApi(httpx.AsyncClient):
 
     async def me(self, signed_in: Signed) -> httpx.Response:
         """Ask for the account of the access token."""
-        return await self.get("/v1/me", headers=bearer(signed_in))
+        return await self.ask(signed_in, "GET", "/v1/me")
 
     async def delete_me(self, signed_in: Signed, password: str = PASSWORD) -> httpx.Response:
-        headers = bearer(signed_in)
-        return await self.request("DELETE", "/v1/me", json={"password": password}, headers=headers)
+        return await self.ask(signed_in, "DELETE", "/v1/me", {"password": password})
 
     async def change_password(
         self, signed_in: Signed, new: str, old: str = PASSWORD, **headers: str
@@ -89,6 +97,38 @@ class AuthApi(httpx.AsyncClient):
             json={"current_password": old, "new_password": new},
             headers={**bearer(signed_in), **headers},
         )
+
+    async def change_address(
+        self, signed_in: Signed, email: str, password: str = PASSWORD
+    ) -> httpx.Response:
+        return await self.ask(signed_in, "PATCH", "/v1/me", {"email": email, "password": password})
+
+    async def verify(self, token: str) -> httpx.Response:
+        """Open a link that verifies the present address, or the pending one."""
+        return await self.post("/v1/email/verify", json={"token": token})
+
+    async def send_again(self, signed_in: Signed) -> httpx.Response:
+        """Request another mail that verifies the address."""
+        return await self.ask(signed_in, "POST", "/v1/me/email/verification")
+
+    async def restore(self, token: str) -> httpx.Response:
+        """Open a link that undoes a change of address."""
+        return await self.post("/v1/email/restore", json={"token": token})
+
+    async def forget(self, email: str = ADA) -> httpx.Response:
+        return await self.post("/v1/password/forgot", json={"email": email})
+
+    async def reset(self, token: str, password: str = NEW_PASSWORD) -> httpx.Response:
+        form = {"token": token, "new_password": password}
+        return await self.post("/v1/password/reset", json=form)
+
+    async def until_sent(self) -> None:
+        """Wait until no mail is queued."""
+
+        async def none_waits() -> bool:
+            return not await self.fetch("SELECT 1 FROM mails")
+
+        await eventually(none_waits)
 
 
 @asynccontextmanager
@@ -114,6 +154,11 @@ async def made_admin(engine: AsyncEngine, signed_in: Signed) -> None:
 
 def bearer(signed_in: Signed) -> dict[str, str]:
     return {"Authorization": f"Bearer {signed_in['access_token']}"}
+
+
+async def statuses(*asked: Awaitable[httpx.Response]) -> list[int]:
+    """Send requests one after the other; return the statuses of the responses."""
+    return [(await answer).status_code for answer in asked]
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:

@@ -1,9 +1,15 @@
-"""Observe lock waits in PostgreSQL."""
+"""Observe lock waits in PostgreSQL, and let work meet the lock of a transaction."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.support.eventually import eventually
 from tests.support.inbox import fetch
+
+T = TypeVar("T")
 
 
 async def lock_waits(engine: AsyncEngine, kind: str = "%") -> int:
@@ -22,3 +28,21 @@ async def until_waiting(engine: AsyncEngine, sessions: int = 1) -> None:
         return await lock_waits(engine) >= sessions
 
     await eventually(are_waiting)
+
+
+async def after_waiting(
+    engine: AsyncEngine, work: Coroutine[Any, Any, T], *changes: str, then: str = "SELECT"
+) -> T:
+    """Return what ``work`` returns after it has waited for a transaction.
+
+    Parameters:
+        changes: what the transaction does before the work begins.
+        then: what it does once the work waits, before it commits.
+    """
+    async with engine.begin() as connection:
+        for change in changes:
+            await connection.exec_driver_sql(change)
+        waiting = asyncio.create_task(work)
+        await until_waiting(engine)
+        await connection.exec_driver_sql(then)
+    return await waiting

@@ -13,6 +13,8 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.support.eventually import eventually
+
 
 @dataclass(frozen=True)
 class Received:
@@ -66,6 +68,21 @@ class MailServer:
     def url(self) -> str:
         """Its address without TLS or password."""
         return f"smtp://localhost:{self.port}"
+
+    async def next_mail(self, subject: str, to: str | None = None) -> Received:
+        """Wait for the first mail about ``subject`` (to that address) and remove it."""
+
+        def look() -> list[Received]:
+            found = [mail for mail in self.received if subject in mail.message["Subject"]]
+            return [mail for mail in found if to in (None, *mail.recipients)]
+
+        found = (await eventually(look))[0]
+        self.received.remove(found)
+        return found
+
+    async def link(self, subject: str, to: str | None = None) -> str:
+        """The token of the link in the next mail about ``subject``."""
+        return (await self.next_mail(subject, to)).token
 
     async def handle_RCPT(  # noqa: N802 - as the library wants it
         self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]

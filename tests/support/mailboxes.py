@@ -1,64 +1,33 @@
-"""Read users' mailboxes, and open the links in their mails."""
+"""An auth API that sends mails, in the hands of a person who reads them."""
 
-import httpx
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from tests.support.auth_api import PASSWORD, AuthApi, Signed, bearer
-from tests.support.eventually import eventually
-from tests.support.mail_server import MailServer, Received
+from fastapi import FastAPI
 
-
-async def next_mail(server: MailServer, subject: str, to: str | None = None) -> Received:
-    """Wait for the first mail about ``subject`` (to that address) and remove it."""
-
-    def look() -> Received | None:
-        return next(
-            (
-                mail
-                for mail in server.received
-                if subject in mail.message["Subject"] and to in (None, *mail.recipients)
-            ),
-            None,
-        )
-
-    found = await eventually(look)
-    assert found is not None
-    server.received.remove(found)
-    return found
+from auth_service.app import create_app
+from auth_service.settings import ApiSettings
+from tests.support.auth_api import ADA, AuthApi
+from tests.support.mail_server import MailServer
 
 
-async def link(server: MailServer, subject: str, to: str | None = None) -> str:
-    """The token of the link in the next mail about ``subject``."""
-    return (await next_mail(server, subject, to)).token
+class Post(AuthApi):
+    """A client of an auth API, and the server that gets its mails."""
+
+    def __init__(self, app: FastAPI, server: MailServer) -> None:
+        super().__init__(app)
+        self.server = server
+        self.next_mail, self.link = server.next_mail, server.link
+
+    async def reset_token(self, email: str = ADA) -> str:
+        """Forget a password; return the token of the link that resets it."""
+        assert (await self.forget(email)).status_code == 202
+        return await self.link("new password", email)
 
 
-async def until_sent(client: AuthApi) -> None:
-    async def none_waits() -> bool:
-        return not await client.fetch("SELECT 1 FROM mails")
-
-    await eventually(none_waits)
-
-
-async def verify(client: AuthApi, token: str) -> httpx.Response:
-    """Open a link that verifies the present address, or the pending one."""
-    return await client.post("/v1/email/verify", json={"token": token})
-
-
-async def restore(client: AuthApi, token: str) -> httpx.Response:
-    """Open a link that undoes a change of address."""
-    return await client.post("/v1/email/restore", json={"token": token})
-
-
-async def forget(client: AuthApi, email: str) -> httpx.Response:
-    return await client.post("/v1/password/forgot", json={"email": email})
-
-
-async def reset(client: AuthApi, token: str, password: str) -> httpx.Response:
-    return await client.post("/v1/password/reset", json={"token": token, "new_password": password})
-
-
-async def change_address(
-    client: AuthApi, signed_in: Signed, email: str, password: str = PASSWORD
-) -> httpx.Response:
-    return await client.patch(
-        "/v1/me", headers=bearer(signed_in), json={"email": email, "password": password}
-    )
+@asynccontextmanager
+async def posting(settings: ApiSettings, server: MailServer) -> AsyncIterator[Post]:
+    """Run an API whose mails ``server`` gets."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app), Post(app, server) as client:
+        yield client
