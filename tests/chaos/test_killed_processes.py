@@ -14,7 +14,7 @@ from auth_service.outbox.urgent import is_urgent
 from blog_service.replica_of_users import USERS
 from contracts.events import UserEvent
 from replica.inbox.topology import declare
-from tests.support.erasing import NOTHING, a_post, a_user, comments, deleted, left
+from tests.support.erasing import NOTHING, Content
 from tests.support.eventually import eventually
 from tests.support.load import loaded, sign_up_many
 from tests.support.relaying import Carried
@@ -149,20 +149,21 @@ async def test_two_consumers_share_a_queue_and_agree(
 @pytest.mark.usefixtures("source")
 async def test_a_killed_sweep_is_resumed(system: System, blog_engine: AsyncEngine) -> None:
     """However often the consumer is killed during it, nothing of the user is left in the end."""
-    user = await a_user(blog_engine)
-    await comments(blog_engine, user, await a_post(blog_engine, user), 40_000)
+    content = Content(blog_engine)
+    user = await content.user()
+    await content.comments(user, await content.post(user), 40_000)
     consumer = system.process("blog-service consumer")
 
     async def erased() -> int:
-        return 40_000 - (await left(blog_engine, user)).comments
+        return 40_000 - (await content.left(user)).comments
 
     async def all_erased() -> bool:
-        return await left(blog_engine, user) == NOTHING
+        return await content.left(user) == NOTHING
 
-    await deleted(blog_engine, user)
+    await content.delete(user)
     with ended(consumer):
         await _kill_at_work(consumer, 3, erased)
-        after_the_kills = await left(blog_engine, user)
+        after_the_kills = await content.left(user)
         await eventually(all_erased, every=0.05)
 
     assert after_the_kills.comments > 0

@@ -14,7 +14,7 @@ from replica.inbox.apply import apply
 from replica.inbox.parking import park
 from service_kit.broker.delivery import Delivery
 from tests.support.builders import a_state, a_tombstone, an_event
-from tests.support.erasing import deleted
+from tests.support.erasing import Content
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, apply_events, execute, fetch, is_at, parked
 from tests.support.locks import lock_waits
@@ -80,7 +80,7 @@ async def test_deleting_waits_for_parking_of_the_same_user(blog_engine: AsyncEng
     user_id = uuid4()
     async with blog_engine.connect() as parking:
         await park(USERS, parking, _unreadable(user_id), "reason", "error")
-        deleting = asyncio.create_task(deleted(blog_engine, user_id))
+        deleting = asyncio.create_task(Content(blog_engine).delete(user_id))
         await eventually(lambda: lock_waits(blog_engine, "advisory"))
 
         await parking.commit()
@@ -107,7 +107,7 @@ async def test_parking_waits_for_the_deletion_of_the_same_user(blog_engine: Asyn
 async def test_other_users_are_not_delayed(blog_engine: AsyncEngine) -> None:
     async with blog_engine.connect() as parking:
         await park(USERS, parking, _unreadable(uuid4()), "reason", "error")
-        await asyncio.wait_for(deleted(blog_engine, uuid4()), 1.5)
+        await asyncio.wait_for(Content(blog_engine).delete(uuid4()), 1.5)
         await parking.commit()
 
 
@@ -115,7 +115,10 @@ async def test_no_race_leaves_a_body_of_a_deleted_user(blog_engine: AsyncEngine)
     users = [uuid4() for _ in range(300)]
 
     async def race(user_id: UUID, number: int) -> None:
-        both = [park_deliveries(blog_engine, _unreadable(user_id)), deleted(blog_engine, user_id)]
+        both = [
+            park_deliveries(blog_engine, _unreadable(user_id)),
+            Content(blog_engine).delete(user_id),
+        ]
         await asyncio.gather(*(both if number % 2 else reversed(both)))
 
     for start in range(0, len(users), 5):  # ten connections
@@ -134,7 +137,9 @@ async def test_several_deletions_in_opposite_orders_do_not_deadlock(
     """Two batches that delete the same users take the locks in the same order."""
     users = [uuid4() for _ in range(40)]
     for _ in range(20):
-        await asyncio.gather(deleted(blog_engine, *users), deleted(blog_engine, *users[::-1]))
+        await asyncio.gather(
+            Content(blog_engine).delete(*users), Content(blog_engine).delete(*users[::-1])
+        )
 
     assert len(await fetch(blog_engine, "SELECT 1 FROM users")) == len(users)
 

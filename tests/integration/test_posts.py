@@ -25,7 +25,7 @@ from service_kit.process.rates import Rate
 from tests.support.auth_api import assert_problem
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.content import IMPORTER, People, disturbed, driver_sql, people_of
-from tests.support.erasing import swept_all
+from tests.support.erasing import Content
 from tests.support.eventually import eventually
 from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch, replica
@@ -186,7 +186,7 @@ class TestLimit:
         for _ in range(3):
             post = await people.post(ada)
             await people.done(ada, "DELETE", f"/v1/posts/{post['id']}")
-        await swept_all(people.engine)
+        await Content(people.engine).sweep_all()
         refused = await people.ask(ada, "POST", "/v1/posts", A_POST)
         assert_problem(refused, 429, "too_many_requests")
 
