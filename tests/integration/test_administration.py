@@ -1,39 +1,95 @@
 """Administration over HTTP: who may do it, what it does, and what it logs."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.accounts.administer import administer
 from auth_service.accounts.delete import delete_by
 from auth_service.users.model import LastAdministrator
-from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer, signed_up
-from tests.support.eventually import eventually
+from tests.support.auth_api import ADA, AuthApi, Signed, assert_problem, signed_up, statuses
 from tests.support.in_turn import in_turn
-from tests.support.inbox import execute, fetch
-from tests.support.locks import lock_waits
+from tests.support.locks import after_waiting
 from tests.support.relaying import outbox
+from tests.support.statements import refusing
 
 USERS = "/v1/admin/users"
 USER = {"id", "email", "email_verified", "roles", "status", "version", "created_at", "updated_at"}
 NOBODY = "00000000-0000-4000-8000-000000000000"
+OPERATOR = "operator:test"
 
 ACTIVE_ADMINISTRATORS = (
     "SELECT count(*) AS remaining FROM users WHERE status = 'active' AND roles @> '{admin}'"
 )
 
 
+@dataclass(frozen=True)
+class Office:
+    """The only administrator, and a user whom they administer."""
+
+    api: AuthApi
+    root: Signed
+    ada: Signed
+
+    @property
+    def path(self) -> str:
+        """The path of the user."""
+        return f"{USERS}/{self.ada['user']['id']}"
+
+    @property
+    def ada_id(self) -> UUID:
+        return UUID(self.ada["user"]["id"])
+
+    async def ask(
+        self, method: str, path: str = USERS, body: Any = None, **params: Any
+    ) -> httpx.Response:
+        """Send a request of the administrator."""
+        return await self.api.ask(self.root, method, path, body, **params)
+
+    async def page(self, **params: Any) -> dict[str, Any]:
+        page: dict[str, Any] = (await self.ask("GET", **params)).json()
+        return page
+
+    async def patch(self, user: Signed | None = None, **changes: Any) -> httpx.Response:
+        """Change the user, or another one."""
+        return await self.ask("PATCH", f"{USERS}/{(user or self.ada)['user']['id']}", changes)
+
+    async def delete(self) -> httpx.Response:
+        return await self.ask("DELETE", self.path)
+
+    async def events(self) -> list[Row[Any]]:
+        return await outbox(self.api.engine, self.ada_id)
+
+    async def audit(self, user: Signed | None = None) -> list[Row[Any]]:
+        user_id = (user or self.ada)["user"]["id"]
+        query = f"SELECT * FROM audit_log WHERE subject = '{user_id}' ORDER BY id"
+        return await self.api.fetch(query)
+
+    async def traces(self, user: Signed | None = None) -> tuple[list[Any], list[Any]]:
+        """The versions of the user's events, and the ids of the entries about them."""
+        events = await outbox(self.api.engine, UUID((user or self.ada)["user"]["id"]))
+        return [row.version for row in events], [row.id for row in await self.audit(user)]
+
+    async def add_users(self, count: int) -> set[str]:
+        before = {row.id for row in await self.api.fetch("SELECT id::text FROM users")}
+        await self.api.execute(
+            "INSERT INTO users (email, password_hash, version)"
+            f" SELECT gen_random_uuid() || '@example.org', 'x', 1 FROM generate_series(1, {count})"
+        )
+        return {row.id for row in await self.api.fetch("SELECT id::text FROM users")} - before
+
+
 @pytest.fixture
-async def ada(api: AuthApi) -> Signed:
-    return await signed_up(api, "ada@example.org")
+async def office(api: AuthApi, root: Signed) -> Office:
+    return Office(api, root, await signed_up(api, ADA))
 
 
 class TestWhoMay:
@@ -48,24 +104,20 @@ class TestWhoMay:
     )
 
     @in_turn(("method", "path", "body"), REQUESTS)
-    async def test_nobody_else(
-        self, api: AuthApi, ada: Signed, method: str, path: str, body: object
-    ) -> None:
+    async def test_nobody_else(self, office: Office, method: str, path: str, body: object) -> None:
         """401 without a token, 403 without the role, whether or not the user exists."""
-        unknown = await api.request(method, path, json=body)
-        known = await api.request(method, path, json=body, headers=bearer(ada))
+        unknown = await office.api.ask(None, method, path, body)
+        known = await office.api.ask(office.ada, method, path, body)
         assert_problem(unknown, 401, "authentication_required")
         assert_problem(known, 403, "forbidden")
 
-    async def test_a_demoted_administrator_is_refused_at_once(
-        self, api: AuthApi, root: Signed, ada: Signed
-    ) -> None:
+    async def test_a_demoted_administrator_is_refused_at_once(self, office: Office) -> None:
         """The row decides, in both directions, though a token says otherwise until it expires."""
-        await patch(api, root, ada, roles=["admin"])
-        before = await api.get(USERS, headers=bearer(ada))
-        administrator = (await api.sign_in()).json()
-        await patch(api, root, ada, roles=[])
-        after = await api.get(USERS, headers=bearer(administrator))
+        await office.patch(roles=["admin"])
+        before = await office.api.ask(office.ada, "GET", USERS)
+        administrator = (await office.api.sign_in()).json()
+        await office.patch(roles=[])
+        after = await office.api.ask(administrator, "GET", USERS)
         assert (administrator["user"]["roles"], before.status_code) == (["admin"], 200)
         assert_problem(after, 403, "forbidden")
 
@@ -73,51 +125,42 @@ class TestWhoMay:
 class TestFinding:
     """``GET /v1/admin/users``, ``GET /v1/admin/users/{id}``."""
 
-    async def test_a_user_is_shown_as_to_themselves(
-        self, api: AuthApi, root: Signed, ada: Signed
-    ) -> None:
-        answer = await api.get(f"{USERS}/{ada['user']['id']}", headers=bearer(root))
+    async def test_a_user_is_shown_as_to_themselves(self, office: Office) -> None:
+        answer = await office.ask("GET", office.path)
         assert answer.status_code == 200
-        assert answer.json() == ada["user"]
+        assert answer.json() == office.ada["user"]
         assert answer.json().keys() == USER
 
-    async def test_pages_hold_each_user_once_while_others_come_and_go(
-        self, api: AuthApi, root: Signed
-    ) -> None:
+    async def test_pages_hold_each_user_once_while_others_come_and_go(self, office: Office) -> None:
         """A user who exists from the first page to the last is on exactly one of them."""
-        there = {root["user"]["id"]} | await add_users(api, 3)
-        full = (await api.get(USERS, params={"limit": 4}, headers=bearer(root))).json()
+        there = await office.add_users(2)
+        full = await office.page(limit=4)
         assert (len(full["items"]), full["next_cursor"]) == (4, None)
-        there |= await add_users(api, 22)
-        gone = sorted(there - {root["user"]["id"]})[3]
+        there |= await office.add_users(22)
+        gone = sorted(there)[3]
+        there |= {each["user"]["id"] for each in (office.root, office.ada)}
         seen: list[str] = []
         params: dict[str, Any] = {"limit": 4}
         while True:
-            page = (await api.get(USERS, params=params, headers=bearer(root))).json()
+            page = await office.page(**params)
             assert page.keys() == {"items", "next_cursor"}
             assert 1 <= len(page["items"]) <= 4
             seen += [item["id"] for item in page["items"]]
             params["cursor"] = page["next_cursor"]
             if page["next_cursor"] is None:
                 break
-            await add_users(api, 2)
+            await office.add_users(2)
             if gone in seen:
-                await api.delete(f"{USERS}/{gone}", headers=bearer(root))
+                await office.ask("DELETE", f"{USERS}/{gone}")
 
         assert len(seen) == len(set(seen))
         assert there <= set(seen)
 
-    async def test_by_address_in_any_spelling(
-        self, api: AuthApi, root: Signed, ada: Signed
-    ) -> None:
-        found, none, bad = [
-            await api.get(USERS, params={"email": email}, headers=bearer(root))
-            for email in ("ADA@Example.org", "da@example.org", "ada")
-        ]
-
-        assert found.json() == {"items": [ada["user"]], "next_cursor": None}
-        assert none.json() == {"items": [], "next_cursor": None}
-        assert_problem(bad, 422, "invalid_email")
+    async def test_by_address_in_any_spelling(self, office: Office) -> None:
+        found = {"items": [office.ada["user"]], "next_cursor": None}
+        assert await office.page(email="ADA@Example.org") == found
+        assert await office.page(email="da@example.org") == {"items": [], "next_cursor": None}
+        assert_problem(await office.ask("GET", email="ada"), 422, "invalid_email")
 
     @in_turn(
         ("name", "value"),
@@ -127,99 +170,78 @@ class TestFinding:
             *(("limit", bad) for bad in ("0", "101", "-1", "x")),
         ],
     )
-    async def test_a_bad_page_is_refused(
-        self, api: AuthApi, root: Signed, name: str, value: str
-    ) -> None:
+    async def test_a_bad_page_is_refused(self, office: Office, name: str, value: str) -> None:
         """422, never the first page; and nobody can request the whole table at once."""
-        answer = await api.get(USERS, params={name: value}, headers=bearer(root))
+        answer = await office.ask("GET", **{name: value})
         document = assert_problem(answer, 422, "invalid_request")
         assert document["errors"][0]["pointer"].startswith(f"/query/{name}")
 
-    async def test_a_deleted_user_is_not_found(
-        self, api: AuthApi, root: Signed, ada: Signed
-    ) -> None:
-        path = f"{USERS}/{ada['user']['id']}"
-        deleted = await api.delete(path, headers=bearer(root))
-
-        after = [
-            await api.get(path, headers=bearer(root)),
-            await api.patch(path, json={"status": "active"}, headers=bearer(root)),
-            await api.delete(path, headers=bearer(root)),
-            await api.get(f"{USERS}/{NOBODY}", headers=bearer(root)),
-        ]
-        listed = await api.get(USERS, headers=bearer(root))
-        by_address = await api.get(USERS, params={"email": "ada@example.org"}, headers=bearer(root))
-
-        assert deleted.status_code == 204
-        for answer in after:
+    async def test_a_deleted_user_is_not_found(self, office: Office) -> None:
+        assert (await office.delete()).status_code == 204
+        for answer in (
+            await office.ask("GET", office.path),
+            await office.patch(status="active"),
+            await office.delete(),
+            await office.ask("GET", f"{USERS}/{NOBODY}"),
+        ):
             assert_problem(answer, 404, "not_found")
-        assert [user["email"] for user in listed.json()["items"]] == ["root@example.org"]
-        assert by_address.json()["items"] == []
+        listed = (await office.page())["items"]
+        assert [user["email"] for user in listed] == ["root@example.org"]
+        assert (await office.page(email=ADA))["items"] == []
 
 
 class TestChanging:
     """``PATCH /v1/admin/users/{id}``."""
 
-    async def test_roles_are_kept_sorted_and_once(
-        self, api: AuthApi, root: Signed, ada: Signed
-    ) -> None:
-        answer = await patch(api, root, ada, roles=["writer", "editor", "writer"])
+    async def test_roles_are_kept_sorted_and_once(self, office: Office) -> None:
+        answer = await office.patch(roles=["writer", "editor", "writer"])
 
         assert answer.status_code == 200
         changed = answer.json()
         assert changed["roles"] == ["editor", "writer"]
-        assert changed["version"] > ada["user"]["version"]
-        *_, event = await events_of(api, ada)
+        assert changed["version"] > office.ada["user"]["version"]
+        *_, event = await office.events()
         assert (event.type, event.version) == ("user.updated", changed["version"])
         assert event.payload["roles"] == ["editor", "writer"]
         assert event.payload["tokens_valid_after"] is None
 
-    async def test_disabling_ends_sessions_and_refuses_tokens(
-        self, api: AuthApi, root: Signed, ada: Signed
-    ) -> None:
+    async def test_disabling_ends_sessions_and_refuses_tokens(self, office: Office) -> None:
         """Here at once; the event tells other services since when. Enabling restores no token."""
-        changed = (await patch(api, root, ada, status="disabled")).json()
+        api, ada = office.api, office.ada
+        changed = (await office.patch(status="disabled")).json()
         assert_problem(await api.me(ada), 403, "account_disabled")
         assert_problem(await api.sign_in(), 403, "account_disabled")
         assert_problem(await api.sign_in(password="wrong"), 401, "invalid_credentials")
         assert changed["status"] == "disabled"
-        [session] = await sessions(api, ada)
+        [session] = await api.fetch("SELECT * FROM sessions WHERE user_id = :id", id=office.ada_id)
         assert session.end_reason == "disabled"
-        *_, event = await events_of(api, ada)
+        *_, event = await office.events()
         valid_after = datetime.fromisoformat(event.payload["tokens_valid_after"])
         assert event.payload["status"] == "disabled"
         assert session.ended_at < valid_after <= session.ended_at + timedelta(seconds=2)
         assert valid_after.microsecond == 0
 
-        enabled = await patch(api, root, ada, status="active")
+        enabled = await office.patch(status="active")
         assert enabled.json()["status"] == "active"
         assert_problem(await api.me(ada), 401, "invalid_token")
         sign_in = await api.sign_in()
         assert (sign_in.status_code, (await api.me(sign_in.json())).status_code) == (200, 200)
 
-    async def test_both_are_one_change(self, api: AuthApi, root: Signed, ada: Signed) -> None:
-        await patch(api, root, ada, roles=["editor"], status="disabled")
+    async def test_both_are_one_change(self, office: Office) -> None:
+        await office.patch(roles=["editor"], status="disabled")
 
-        events = await events_of(api, ada)
-        entries = await audit(api, ada)
+        events = await office.events()
         assert [event.type for event in events] == ["user.created", "user.updated"]
         state = events[-1].payload
         assert (state["roles"], state["status"]) == (["editor"], "disabled")
-        assert [entry.action for entry in entries][-2:] == ["roles_changed", "user_disabled"]
+        actions = [entry.action for entry in await office.audit()]
+        assert actions[-2:] == ["roles_changed", "user_disabled"]
 
-    async def test_concurrent_changes_are_all_kept(
-        self, auth_engine: AsyncEngine, ada: Signed
-    ) -> None:
+    async def test_concurrent_changes_are_all_kept(self, office: Office) -> None:
         """A change reads the user only after it has locked the row."""
-        user_id = UUID(ada["user"]["id"])
-        async with auth_engine.begin() as connection:
-            await connection.execute(text("UPDATE users SET roles = '{editor}'"))
-            disabling = asyncio.create_task(
-                administer(auth_engine, user_id, actor="operator:test", status="disabled")
-            )
-            await eventually(lambda: lock_waits(auth_engine, "transactionid"))
-
-        changed = await disabling
+        engine = office.api.engine
+        disable = administer(engine, office.ada_id, actor=OPERATOR, status="disabled")
+        changed = await after_waiting(engine, disable, "UPDATE users SET roles = '{editor}'")
         assert (changed.roles, changed.status) == (("editor",), "disabled")
 
     @in_turn(
@@ -227,12 +249,12 @@ class TestChanging:
         [{}, {"roles": ["b", "a", "b"]}, {"status": "active"}, {"roles": None, "status": None}],
     )
     async def test_a_change_that_changes_nothing_records_nothing(
-        self, api: AuthApi, root: Signed, ada: Signed, same: dict[str, Any]
+        self, office: Office, same: dict[str, Any]
     ) -> None:
-        first = (await patch(api, root, ada, roles=["a", "b"])).json()
-        before = await traces(api, ada)
-        assert (await patch(api, root, ada, **same)).json() == first
-        assert await traces(api, ada) == before
+        first = (await office.patch(roles=["a", "b"])).json()
+        before = await office.traces()
+        assert (await office.patch(**same)).json() == first
+        assert await office.traces() == before
 
     @in_turn(
         "body",
@@ -247,84 +269,72 @@ class TestChanging:
             [],
         ],
     )
-    async def test_other_forms_are_refused(
-        self, api: AuthApi, root: Signed, ada: Signed, body: Any
-    ) -> None:
-        path = f"{USERS}/{ada['user']['id']}"
-        answer = await api.patch(path, json=body, headers=bearer(root))
+    async def test_other_forms_are_refused(self, office: Office, body: Any) -> None:
+        answer = await office.ask("PATCH", office.path, body)
         assert_problem(answer, 422, "invalid_request")
-        assert (await api.get(path, headers=bearer(root))).json() == ada["user"]
+        assert (await office.ask("GET", office.path)).json() == office.ada["user"]
 
 
 class TestTheLastAdministrator:
     """They can neither be demoted, disabled nor deleted, by themselves or by others."""
 
-    CHANGES: tuple[dict[str, Any] | None, ...] = (
-        {"roles": []},
-        {"roles": ["editor"]},
-        {"status": "disabled"},
-        None,
+    CHANGES: tuple[tuple[str, Mapping[str, Any] | None], ...] = (
+        ("PATCH", {"roles": []}),
+        ("PATCH", {"roles": ["editor"]}),
+        ("PATCH", {"status": "disabled"}),
+        ("DELETE", None),
     )
 
-    async def test_stays(self, api: AuthApi, root: Signed, ada: Signed) -> None:
+    async def test_stays(self, office: Office) -> None:
         """409, nothing recorded; a disabled administrator does not count as another."""
-        await patch(api, root, ada, roles=["admin"])
-        await patch(api, root, ada, status="disabled")
-        before = await traces(api, root)
+        root = office.root
+        await office.patch(roles=["admin"])
+        await office.patch(status="disabled")
+        before = await office.traces(root)
 
-        for change in self.CHANGES:
-            answer = await take_away(api, root, root, change)
+        for method, change in self.CHANGES:
+            answer = await office.ask(method, f"{USERS}/{root['user']['id']}", change)
             assert_problem(answer, 409, "last_administrator")
-        assert_problem(await api.delete_me(root), 409, "last_administrator")
+        assert_problem(await office.api.delete_me(root), 409, "last_administrator")
 
-        assert await traces(api, root) == before
-        assert (await api.get(USERS, headers=bearer(root))).status_code == 200
-        other_roles = await patch(api, root, root, roles=["admin", "operator"])
-        assert other_roles.status_code == 200
+        assert await office.traces(root) == before
+        allowed = office.ask("GET"), office.patch(root, roles=["admin", "operator"])
+        assert await statuses(*allowed) == [200, 200]
 
-    async def test_goes_when_there_is_another(
-        self, api: AuthApi, root: Signed, ada: Signed
-    ) -> None:
-        for change in self.CHANGES:
-            await api.execute("UPDATE users SET roles = '{admin}', status = 'active'")
-            session = (await api.sign_in("root@example.org")).json()
-            answer = await take_away(api, session, root, change)
-            assert answer.status_code in (200, 204), change
-        assert ada
+    async def test_goes_when_there_is_another(self, office: Office) -> None:
+        for method, change in self.CHANGES:
+            await office.api.execute("UPDATE users SET roles = '{admin}', status = 'active'")
+            session = (await office.api.sign_in("root@example.org")).json()
+            path = f"{USERS}/{session['user']['id']}"
+            assert (await office.api.ask(session, method, path, change)).is_success, change
 
     async def test_an_administrator_who_is_disabled_is_demoted_and_deleted(
-        self, api: AuthApi, root: Signed, ada: Signed
+        self, office: Office
     ) -> None:
-        await patch(api, root, ada, roles=["admin"])
-        await patch(api, root, ada, status="disabled")
-        demoted = await patch(api, root, ada, roles=[])
-        await patch(api, root, ada, roles=["admin"])
-        deleted = await api.delete(f"{USERS}/{ada['user']['id']}", headers=bearer(root))
-        assert (demoted.status_code, deleted.status_code) == (200, 204)
+        await office.patch(roles=["admin"])
+        await office.patch(status="disabled")
+        done = office.patch(roles=[]), office.patch(roles=["admin"]), office.delete()
+        assert await statuses(*done) == [200, 200, 204]
 
-    async def test_of_two_who_remove_each_other_one_remains(
-        self, auth_engine: AsyncEngine, root: Signed, ada: Signed
-    ) -> None:
+    async def test_of_two_who_remove_each_other_one_remains(self, office: Office) -> None:
         """In twenty rounds, by demotion, disabling and deletion: one of the two always remains."""
-        ids = [UUID(each["user"]["id"]) for each in (root, ada)]
+        ids = [UUID(each["user"]["id"]) for each in (office.root, office.ada)]
         for number in range(20):
-            await execute(auth_engine, "UPDATE users SET roles = '{admin}', status = 'active'")
+            await office.api.execute("UPDATE users SET roles = '{admin}', status = 'active'")
 
             ends = await asyncio.gather(
-                *(taken_away(auth_engine, user_id, number) for user_id in ids),
+                *(taken_away(office.api.engine, user_id, number) for user_id in ids),
                 return_exceptions=True,
             )
 
-            [left] = await fetch(auth_engine, ACTIVE_ADMINISTRATORS)
+            [left] = await office.api.fetch(ACTIVE_ADMINISTRATORS)
             assert left.remaining == 1
             assert [type(end) for end in ends if end] == [LastAdministrator]
 
 
 class TestAudit:
-    async def test_each_action_names_actor_and_request(
-        self, api: AuthApi, root: Signed, ada: Signed
-    ) -> None:
-        actor = f"user:{root['user']['id']}"
+    async def test_each_action_names_actor_and_request(self, office: Office) -> None:
+        actor = f"user:{office.root['user']['id']}"
         expected = []
         for action, change, details in (
             ("roles_changed", {"roles": ["b", "a"]}, {"granted": ["a", "b"], "revoked": []}),
@@ -333,94 +343,35 @@ class TestAudit:
             ("user_enabled", {"status": "active"}, None),
             ("user_deleted", None, None),
         ):
-            answer = await take_away(api, root, ada, change)
-            assert answer.status_code in (200, 204)
+            answer = await (office.patch(**change) if change else office.delete())
+            assert answer.is_success
             expected.append((action, actor, answer.headers["X-Request-ID"], details))
 
-        entries = await audit(api, ada)
+        entries = await office.audit()
 
         found = [(e.action, e.actor, e.request_id, e.details) for e in entries][-5:]
         assert found == expected
         assert len({request_id for _, _, request_id, _ in found}) == 5
 
     async def test_no_entry_without_its_action_and_no_action_without_its_entry(
-        self, api: AuthApi, root: Signed, ada: Signed
+        self, office: Office
     ) -> None:
         """One transaction: if either cannot be written, neither is."""
-        before = await traces(api, ada)
+        before = await office.traces()
         for table in ("audit_log", "outbox_events"):
-            async with refusing(api, table):
-                answers = [
-                    await patch(api, root, ada, roles=["editor"]),
-                    await patch(api, root, ada, status="disabled"),
-                    await api.delete(f"{USERS}/{ada['user']['id']}", headers=bearer(root)),
-                ]
+            async with refusing(office.api.engine, table):
+                changes = office.patch(roles=["editor"]), office.patch(status="disabled")
+                assert await statuses(*changes, office.delete()) == [500] * 3, table
+            assert await office.traces() == before
+            assert (await office.api.me(office.ada)).json() == office.ada["user"]
 
-            assert [answer.status_code for answer in answers] == [500] * 3, table
-            assert await traces(api, ada) == before
-            me = await api.me(ada)
-            assert me.json() == ada["user"]
-
-        assert (await patch(api, root, ada, roles=["editor"])).status_code == 200
-
-
-async def patch(api: AuthApi, caller: Signed, user: Signed, **changes: Any) -> httpx.Response:
-    return await api.patch(f"{USERS}/{user['user']['id']}", json=changes, headers=bearer(caller))
-
-
-async def take_away(
-    api: AuthApi, caller: Signed, user: Signed, change: dict[str, Any] | None
-) -> httpx.Response:
-    if change is not None:
-        return await patch(api, caller, user, **change)
-    return await api.delete(f"{USERS}/{user['user']['id']}", headers=bearer(caller))
+        assert (await office.patch(roles=["editor"])).status_code == 200
 
 
 async def taken_away(engine: AsyncEngine, user_id: UUID, number: int) -> None:
     """Demote or disable the user or, in the last of twenty rounds, delete them."""
     if number == 19:
-        await delete_by(engine, user_id, actor="operator:test")
-    elif number % 2:
-        await administer(engine, user_id, actor="operator:test", status="disabled")
+        await delete_by(engine, user_id, actor=OPERATOR)
     else:
-        await administer(engine, user_id, actor="operator:test", roles=[])
-
-
-async def add_users(api: AuthApi, count: int) -> set[str]:
-    before = {row.id for row in await api.fetch("SELECT id::text FROM users")}
-    await api.execute(
-        "INSERT INTO users (email, password_hash, version)"
-        f" SELECT gen_random_uuid() || '@example.org', 'x', 1 FROM generate_series(1, {count})"
-    )
-    return {row.id for row in await api.fetch("SELECT id::text FROM users")} - before
-
-
-async def events_of(api: AuthApi, user: Signed) -> list[Row[Any]]:
-    return await outbox(api.engine, UUID(user["user"]["id"]))
-
-
-async def sessions(api: AuthApi, user: Signed) -> list[Row[Any]]:
-    return await api.fetch(f"SELECT * FROM sessions WHERE user_id = '{user['user']['id']}'")
-
-
-async def audit(api: AuthApi, user: Signed) -> list[Row[Any]]:
-    query = f"SELECT * FROM audit_log WHERE subject = '{user['user']['id']}' ORDER BY id"
-    return await api.fetch(query)
-
-
-async def traces(api: AuthApi, user: Signed) -> tuple[list[Any], list[Any]]:
-    """The versions of the user's events, and the ids of the entries about them."""
-    events = [row.version for row in await events_of(api, user)]
-    return events, [row.id for row in await audit(api, user)]
-
-
-@asynccontextmanager
-async def refusing(api: AuthApi, table: str) -> AsyncIterator[None]:
-    """Make a table refuse inserts inside the block."""
-    await api.execute(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE integrity_constraint_violation; END $$",
-        f"CREATE TRIGGER refuse BEFORE INSERT ON {table} EXECUTE FUNCTION refuse()",
-    )
-    yield
-    await api.execute(f"DROP TRIGGER refuse ON {table}", "DROP FUNCTION refuse")
+        change: dict[str, Any] = {"status": "disabled"} if number % 2 else {"roles": []}
+        await administer(engine, user_id, actor=OPERATOR, **change)
