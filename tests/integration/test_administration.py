@@ -33,7 +33,7 @@ ACTIVE_ADMINISTRATORS = (
 
 @dataclass(frozen=True)
 class Office:
-    """The only administrator, and a user whom they administer."""
+    """The only administrator, and a user."""
 
     api: AuthApi
     root: Signed
