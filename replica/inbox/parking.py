@@ -14,7 +14,23 @@ from collections.abc import Collection
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import JSON, Row, Text, cast, delete, func, literal, null, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    Row,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal,
+    null,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -101,16 +117,14 @@ async def expire(connection: AsyncConnection) -> None:
 
 async def erase(connection: AsyncConnection, user_ids: Collection[UUID]) -> None:
     """Erase the bodies of these users' parked and waiting messages; the caller locks the users."""
-    await connection.execute(
-        update(parked_messages)
-        .where(parked_messages.c.user_id.in_(user_ids), parked_messages.c.body.is_not(None))
-        .values(body=null())
-    )
-    await connection.execute(
-        update(waiting_messages)
-        .where(waiting_messages.c.user_id.in_(user_ids), waiting_messages.c.body.is_not(None))
-        .values(body=null())
-    )
+    # One array: a list of parameters would be another statement for each number of users.
+    ids = any_(bindparam("ids", list(user_ids), ARRAY(Uuid)))
+    for table in (parked_messages, waiting_messages):
+        await connection.execute(
+            update(table)
+            .where(table.c.user_id == ids, table.c.body.is_not(None))
+            .values(body=null())
+        )
 
 
 async def claim(connection: AsyncConnection, parked_id: int, *, waits: bool) -> Row[Any] | None:
