@@ -212,14 +212,19 @@ class Replica:
         """
         values = self._coming() | self._also
         return f"""
-            INSERT INTO {self.name} AS present ({", ".join(values)})
-            SELECT {", ".join(values.values())} FROM {rows} AS coming
-            ON CONFLICT (id) DO UPDATE SET
+            {self._insert_sql(rows)} (id) DO UPDATE SET
                 {", ".join(f"{name} = excluded.{name}" for name in values if name != "id")}
             WHERE (present.deleted_at IS NOT NULL, present.version)
                 < (excluded.deleted_at IS NOT NULL, excluded.version)
             RETURNING present.id
-            """  # noqa: S608 - made of names in the code
+            """
+
+    def write_if_absent_sql(self, rows: str) -> str:
+        """SQL that writes those of ``rows`` whose users have no row, and leaves all others.
+
+        Such a state is *newer* than nothing. Otherwise as ``write_if_newer_sql``.
+        """
+        return f"{self._insert_sql(rows)} (id) DO NOTHING RETURNING present.id"
 
     def write_as_compared_sql(self, rows: str) -> str:
         """SQL that writes ``rows`` under the guard *as compared*.
@@ -264,6 +269,13 @@ class Replica:
             ) AS coming
             ON CONFLICT DO NOTHING
             """  # noqa: S608 - made of names in the code
+
+    def _insert_sql(self, rows: str) -> str:
+        values = self._coming() | self._also
+        return f"""
+            INSERT INTO {self.name} AS present ({", ".join(values)})
+            SELECT {", ".join(values.values())} FROM {rows} AS coming
+            ON CONFLICT"""  # noqa: S608 - made of names in the code
 
     def _coming(self) -> dict[str, str]:
         return {

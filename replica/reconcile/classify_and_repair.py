@@ -10,7 +10,7 @@ a row that moved, or that another session holds, is left; a tombstone is written
 user's lock, and erases what is parked of them.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -45,9 +45,14 @@ TRIES_MAX: Final = 5
 _MAY_PASS: Final = ("40P01", "55P03", "40001")
 """SQLSTATEs of what may be well the next time."""
 
+IN_PAGES: Final = (
+    "s.ctid >= CAST(CAST(:first AS text) AS tid) AND s.ctid < CAST(CAST(:next AS text) AS tid)"
+)
+"""SQL that selects the batch from ``staged s``; ``pages_of`` has the parameters."""
+
 _BATCH: Final = """
     FROM staged s LEFT JOIN seen r ON r.id = s.id LEFT JOIN {users} u ON u.id = s.id
-    WHERE s.ctid >= CAST(CAST(:first AS text) AS tid) AND s.ctid < CAST(CAST(:next AS text) AS tid)
+    WHERE {pages} AND (CAST(:is_all AS boolean) OR s.id = ANY(CAST(:only AS uuid[])))
 """
 
 # A batch is small, despite the planner's estimates of growing tables: so each of its users is
@@ -65,7 +70,7 @@ class _Statements:
     """
 
     def __init__(self, replica: Replica) -> None:
-        batch = _BATCH.format(users=replica.name)
+        batch = _BATCH.format(users=replica.name, pages=IN_PAGES)
         self.ids: Final = text(f"SELECT s.id {batch}")
         self.tombstones: Final = text(
             f"""
@@ -136,15 +141,18 @@ def _kind_sql(replica: Replica) -> str:
         """
 
 
-async def _tombstones(replica: Replica, connection: AsyncConnection, first: int, pages: int) -> int:
+async def _tombstones(
+    replica: Replica, connection: AsyncConnection, batch: Mapping[str, object]
+) -> int:
     """How many tombstones a batch may write."""
     async with connection.begin():
         await connection.execute(_BY_INDEX)
-        found = await connection.execute(_statements(replica).tombstones, _batch(first, pages))
+        found = await connection.execute(_statements(replica).tombstones, batch)
         return len(list(found))
 
 
-def _batch(first: int, pages: int) -> dict[str, str]:
+def pages_of(first: int, pages: int) -> dict[str, str]:
+    """The parameters of ``IN_PAGES``."""
     return {"first": f"({first},0)", "next": f"({first + pages},0)"}
 
 
@@ -155,19 +163,22 @@ async def classify_and_repair(
     pages: int,
     repairs: frozenset[Kind],
     tally: Tally,
+    only: Sequence[UUID] | None = None,
 ) -> None:
     """Look at ``pages`` pages of ``staged`` from ``first`` on.
 
     Parameters:
         repairs: the kinds to repair; none only looks.
         tally: gets what was found and done.
+        only: the users of these pages to look at; None for all.
     """
-    if repairs and pages > 1 and await _tombstones(replica, connection, first, pages) > LOCKS_MAX:
+    batch = {**pages_of(first, pages), "is_all": only is None, "only": only or []}
+    if repairs and pages > 1 and await _tombstones(replica, connection, batch) > LOCKS_MAX:
         half = pages // 2
-        await classify_and_repair(replica, connection, first, half, repairs, tally)
-        await classify_and_repair(replica, connection, first + half, pages - half, repairs, tally)
+        for start, count in ((first, half), (first + half, pages - half)):
+            await classify_and_repair(replica, connection, start, count, repairs, tally, only)
         return
-    statements, batch = _statements(replica), _batch(first, pages)
+    statements = _statements(replica)
     listed = [kind.value for kind in Kind if tally.wants(kind)]
 
     tries = 0
@@ -221,6 +232,11 @@ async def retried(transaction: Callable[[], Awaitable[T]]) -> T:
         try:
             return await transaction()
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in _MAY_PASS:
+            if not may_pass(error):
                 raise
     return await transaction()
+
+
+def may_pass(error: DBAPIError) -> bool:
+    """Tell whether a transaction met a deadlock or a lock, so that the next try may be well."""
+    return getattr(error.orig, "sqlstate", None) in _MAY_PASS

@@ -28,6 +28,7 @@ from contracts.sync.comparison import DigestsBody, HeartbeatBody, StreamBegin, b
 from contracts.sync.digest import BUCKETS, DigestKind, Digests
 from replica.inbox.heartbeats import has_applied
 from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repair
+from replica.reconcile.fill import FILL_PAGES, fill
 from replica.reconcile.model import Comparison, CouldNotCompare, EveryFinding, Kind, Phase, Tally
 from replica.reconcile.orphan_tombstones import account_for_tombstones
 from replica.reconcile.orphans import repair_orphans
@@ -221,11 +222,17 @@ async def _repair_lane(
     tally: Tally,
     progress: RunProgress,
 ) -> None:
-    done = 0
-    for first in range(0, staged.pages, BATCH_PAGES):
-        await classify_and_repair(replica, connection, first, BATCH_PAGES, repairs, tally)
+    done = first = 0
+    while first < staged.pages:
+        # The report names some users of each kind, which only a classification finds out.
+        fills = staged.is_mostly_new and Kind.MISSING in repairs and not tally.wants(Kind.MISSING)
+        pages = FILL_PAGES if fills else BATCH_PAGES
+        left = await fill(replica, connection, first, pages, tally) if fills else None
+        if left is None or left:
+            await classify_and_repair(replica, connection, first, pages, repairs, tally, left)
+        first += pages
         # Pages hold about as many users each.
-        so_far = staged.rows * min(first + BATCH_PAGES, staged.pages) // staged.pages
+        so_far = staged.rows * min(first, staged.pages) // staged.pages
         progress.advance(so_far - done)
         done = so_far
 

@@ -103,15 +103,20 @@ async def stage(
 
 @dataclass(frozen=True, slots=True)
 class StagedFigures:
-    """How many users the source sent, and on how many pages they lie."""
+    """How many users the source sent, and on how many pages they lie.
+
+    ``is_mostly_new`` if the replica had fewer than half as many before.
+    """
 
     rows: int
     pages: int
+    is_mostly_new: bool
 
 
 _FIGURES = text(
     "SELECT count(*) AS rows,"
-    " pg_relation_size('pg_temp.staged') / current_setting('block_size')::bigint AS pages"
+    " pg_relation_size('pg_temp.staged') / current_setting('block_size')::bigint AS pages,"
+    " 2 * (SELECT count(*) FROM seen) < count(*) AS is_mostly_new"
     " FROM staged"
 )
 
@@ -120,7 +125,7 @@ async def staged_figures(connection: AsyncConnection) -> StagedFigures:
     """The figures of what was staged."""
     row = (await connection.execute(_FIGURES)).one()
     await connection.commit()
-    return StagedFigures(rows=row.rows, pages=row.pages)
+    return StagedFigures(rows=row.rows, pages=row.pages, is_mostly_new=row.is_mostly_new)
 
 
 async def _rows(stream: UserStream, progress: RunProgress) -> AsyncIterator[bytes]:

@@ -18,6 +18,7 @@ from blog_service.replica_of_users import USERS
 from blog_service.settings import ReconcileSettings
 from contracts.sync.merge import State, rank
 from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repair
+from replica.reconcile.fill import FILL_PAGES, fill
 from replica.reconcile.kinds import IN_FLIGHT, Difference, Row, difference, is_as_compared, unknown
 from replica.reconcile.model import AS_COMPARED, NEWER, Kind, Tally, repairable
 from replica.reconcile.orphans import repair_orphans
@@ -201,11 +202,63 @@ async def test_postgresql_decides_as_the_pure_functions(
     assert (_named(looked), looked.in_flight) == (named, in_flight)
     assert (_named(repaired), repaired.in_flight) == (named, in_flight)
     assert repaired.repaired == {kind: len(named[kind]) for kind in ALL}
-    found = await fetch(
-        blog_engine, "SELECT id, version, deleted_at IS NOT NULL AS dead FROM users"
+    assert await _unrepaired(blog_engine) == []
+
+
+async def test_a_fill_changes_nothing_about_the_outcome(
+    blog_url: str, blog_engine: AsyncEngine
+) -> None:
+    """It writes those without a row, and the others are told apart as always."""
+    settings = ReconcileSettings(_env_file=None, database_url=blog_url)
+    named, in_flight = _expected(frozenset(Kind))
+    absent = [case for case in CASES if case.now is None and not case.is_provisional]
+    wanted = {case.id for case in absent if case.source is not None and not case.is_unpublished}
+    tally = Tally()
+    async with session(settings) as connection:
+        await _arrange(connection)
+        await repair_orphans(USERS, [connection], ALL, len(CASES), tally)
+        left = await fill(USERS, connection, 0, FILL_PAGES, tally)
+        filled = tally.repaired[Kind.MISSING]
+        await classify_and_repair(USERS, connection, 0, FILL_PAGES, ALL, tally, left)
+
+    assert left is not None
+    assert set(left) == {case.id for case in CASES if case.source is not None} - wanted
+    assert filled == len(wanted) > 0
+    assert tally.differing == {kind: len(users) for kind, users in named.items()}
+    assert (tally.repaired, tally.in_flight) == (
+        {kind: len(named[kind]) for kind in ALL},
+        in_flight,
     )
+    assert await _unrepaired(blog_engine) == []
+
+
+async def test_a_fill_that_meets_a_held_row_leaves_the_batch_to_the_classification(
+    blog_url: str, blog_engine: AsyncEngine
+) -> None:
+    """An event of one of these users is being applied, and does not come to an end."""
+    settings = ReconcileSettings(_env_file=None, database_url=blog_url)
+    held, *free = (a_state(UUID(int=number)) for number in range(1, 4))
+    tally = Tally()
+    async with session(settings) as connection, blog_engine.connect() as other:
+        staged = [_columns(each) | {"unpublished": False} for each in (held, *free)]
+        async with connection.begin():
+            columns = ", ".join([*USERS.columns, "unpublished"])
+            await _insert(connection, "staged", columns, staged)
+        await USERS.write(other, [held])
+        left = await fill(USERS, connection, 0, FILL_PAGES, tally)
+        await other.commit()
+        await classify_and_repair(USERS, connection, 0, FILL_PAGES, ALL, tally, left)
+
+    assert left is None
+    assert tally.repaired == {Kind.MISSING: len(free)}
+    rows = await fetch(blog_engine, "SELECT id FROM users")
+    assert {row.id for row in rows} == {each.id for each in (held, *free)}
+
+
+async def _unrepaired(engine: AsyncEngine) -> list[Case]:
+    found = await fetch(engine, "SELECT id, version, deleted_at IS NOT NULL AS dead FROM users")
     rows = {row.id: (row.version, row.dead) for row in found}
-    assert [case for case in CASES if not _repaired(case, rows.get(case.id))] == []
+    return [case for case in CASES if not _repaired(case, rows.get(case.id))]
 
 
 @dataclass(frozen=True)

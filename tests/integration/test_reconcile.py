@@ -331,6 +331,33 @@ async def test_a_batch_of_tombstones_stays_within_the_lock_limit(pair: Pair) -> 
     assert await pair.agrees()
 
 
+async def test_an_empty_replica_is_filled_while_users_change(pair: Pair) -> None:
+    """Most are written without being told apart; events that arrive meanwhile win."""
+    await execute(pair.auth, "TRUNCATE users CASCADE")
+    await pair.fill(20_000, one_in=5, replica=False)
+    await pair.damage("TRUNCATE users")
+    ids = [row.id for row in await fetch(pair.auth, f"SELECT id FROM users WHERE {LIVING}")]
+    done = asyncio.Event()
+
+    async def change_some() -> None:
+        for user_id in ids:
+            if done.is_set():
+                return
+            async with pair.auth.begin() as connection:
+                await change_user(connection, user_id, email_verified=True)
+
+    changing = asyncio.create_task(change_some())
+    ended = await pair.reconcile(repair=True)
+    done.set()
+    await changing
+
+    assert ended.verdict is Verdict.IN_STEP
+    assert ended.compared == 20_000
+    assert (ended.differing or {}).keys() <= {"missing", "stale"}
+    await eventually(pair.agrees)
+    assert (await pair.reconcile()).differing == {}
+
+
 async def test_two_concurrent_repairs_end_in_step(pair: Pair) -> None:
     await pair.damage(
         "DELETE FROM users WHERE email LIKE 'user1%'",
