@@ -285,7 +285,7 @@ class RelaySettings(StatusSettings):
     relay_port: Port = 8011
     # Events claimed and written at once, and so the most that are unconfirmed; the database works
     # best from 500 rows a statement.
-    relay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 500
+    relay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 1_000
     # A healthy broker confirms within milliseconds; after this the connection is closed.
     publish_timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
     # The longest pause between two attempts while the broker or database is unavailable.

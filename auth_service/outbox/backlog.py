@@ -1,8 +1,9 @@
 """Claim the next event of each lane from the backlog, and mark events as published.
 
 A lane is a user's events, or the events of one type about no user; it is published in order. A
-claim takes the first event of each of the next lanes, so nobody waits for another's burst. Urgent
-events come before their turn.
+claim takes the first event of each lane among the oldest events. If a few lanes have most of those,
+the next claims go from lane to lane, so nobody waits for another's burst. Urgent events come before
+their turn.
 
 Guarantees: an event is found by its state, never by "position greater than the last", because
 transactions commit out of the order of their positions. No row is locked while a confirm is
@@ -15,6 +16,7 @@ Not here: setting events aside (``set_aside``).
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from sqlalchemy import (
@@ -36,6 +38,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from auth_service.outbox.table import LANE, outbox_events
 from contracts.events import UserDeleted
 from contracts.events.envelope import StoredEvent
+from service_kit.database.alone import fetch_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,11 @@ class RecordedEvent(StoredEvent):
     """A row of the outbox, as it is published."""
 
     position: int
+
+    @property
+    def lane(self) -> str:
+        """What the event is in order with: its user, or its type if it is about no user."""
+        return self.type if self.user_id is None else str(self.user_id)
 
     @property
     def is_erased(self) -> bool:
@@ -73,7 +81,7 @@ _LANE: Final = f'({LANE}) COLLATE "C"'
 _FIRST_OF_NEXT_LANE: Final = f"""
     SELECT {_LANE} AS lane, position FROM outbox_events
     WHERE published_at IS NULL AND set_aside = 0
-      AND position <> ALL (CAST(:held AS bigint[])) AND {_LANE} > %s %s
+      AND position <> ALL ($3::bigint[]) AND {_LANE} > %s %s
     ORDER BY {_LANE}, position LIMIT 1
 """  # noqa: S608 - made of a constant
 
@@ -82,7 +90,7 @@ _FIRST_OF_EACH_LANE: Final = """
     UNION ALL
     SELECT before.number + 1, next.lane, next.position
     FROM {name} AS before CROSS JOIN LATERAL ({following}) AS next
-    WHERE before.number < :{limit}
+    WHERE before.number < {limit}
 """
 
 
@@ -94,26 +102,38 @@ def _first_of_each_lane(name: str, *, after: str, limit: str, condition: str = "
     return f"{name} AS ({query})"
 
 
-_URGENT: Final = _first_of_each_lane(
-    "urgent", after="CAST('' AS text)", limit="urgent_limit", condition="AND is_urgent"
-)
-_IN_TURN: Final = _first_of_each_lane("in_turn", after="CAST(:after AS text)", limit="limit")
+_URGENT: Final = _first_of_each_lane("urgent", after="''", limit="$2", condition="AND is_urgent")
+_IN_TURN: Final = _first_of_each_lane("in_turn", after="$4", limit="$1")
 
-_CLAIM: Final = text(
-    f"""
-    WITH RECURSIVE {_URGENT}, {_IN_TURN}, claimed AS (
-        SELECT lane, position, true AS is_ahead FROM urgent
-        UNION ALL SELECT lane, position, false FROM in_turn
+_OLDEST: Final = """
+    in_turn AS (
+        SELECT position FROM outbox_events
+        WHERE published_at IS NULL AND set_aside = 0
+          AND position <> ALL ($3::bigint[])
+        ORDER BY position LIMIT $1
     )
-    SELECT position, event_id, type, user_id, version, occurred_at,
-           CAST(payload AS text) AS payload, traceparent, is_urgent, lane, is_ahead
+"""
+
+_CLAIM: Final = """
+    WITH RECURSIVE {urgent}, {in_turn}, claimed AS (
+        SELECT position, true AS is_ahead FROM urgent
+        UNION ALL SELECT position, false FROM in_turn
+    )
+    SELECT position, is_ahead, event_id, type, user_id, version, occurred_at,
+           CAST(payload AS text), traceparent, is_urgent
     FROM claimed JOIN outbox_events USING (position)
-    """  # noqa: S608 - made of constants
-)
+"""
+
+_BY_LANE: Final = _CLAIM.format(urgent=_URGENT, in_turn=_IN_TURN)
+_BY_AGE: Final = _CLAIM.format(urgent=_URGENT, in_turn=_OLDEST)
+
+# A mark that is lost in a crash repeats an event, which changes nothing: no need to wait for the
+# disk. The setting ends with the statement's transaction.
+_NO_WAIT = text("(SELECT set_config('synchronous_commit', 'off', true)) = 'off'")
 
 _MARK = (
     update(outbox_events)
-    .where(_GIVEN, _UNPUBLISHED)
+    .where(_GIVEN, _UNPUBLISHED, _NO_WAIT)
     .values(published_at=func.clock_timestamp(), set_aside=_NO)
 )
 
@@ -130,18 +150,24 @@ _LEFT = select(outbox_events.c.position).where(_GIVEN, _UNPUBLISHED)
 class Claim:
     """One event of each of some lanes, urgent ones first, then in order of position.
 
-    ``last`` is the last lane that had its turn; ``is_last``: no lane is left after it.
+    ``next_lane`` is where the next claim begins: None for the oldest events, else after that lane.
+    ``is_last``: nothing else could be claimed at the time but later events of the same lanes.
     """
 
     events: list[RecordedEvent]
-    last: str
+    next_lane: str | None
     is_last: bool
 
 
 async def claim(
-    connection: AsyncConnection, limit: int, *, after: str = "", held: Collection[int] = ()
+    connection: AsyncConnection,
+    limit: int,
+    *,
+    after: str | None = None,
+    held: Collection[int] = (),
+    busy: Collection[str] = (),
 ) -> Claim:
-    """Read the first event of each of the next lanes that is not published, set aside or ``held``.
+    """Read the first event of each of some lanes that is not published, set aside or ``held``.
 
     Urgent events come before their turn, and before earlier events of their lane. They are at most
     half of a claim, and one lane at least has its turn: so others continue, also while the broker
@@ -150,22 +176,56 @@ async def claim(
     Parameters:
         connection: to read with.
         limit: the largest number of events, at least one; for one, there may be an urgent one more.
-        after: the lane after which to begin; lanes come in their own order, not in that of time.
+        after: the lane after which to begin; lanes come in their own order. None for the lanes of
+            the oldest events.
         held: positions to skip: these events are published but cannot be marked yet.
+        busy: lanes to skip, which have an event in flight each.
     """
-    values = {"limit": limit, "urgent_limit": max(1, limit // 2), "after": after, "held": [*held]}
+    is_by_age = after is None
+    # The oldest events include those in flight.
+    wanted = limit + len(busy) if is_by_age else limit
+    values = (wanted, max(1, limit // 2), held)
+    if is_by_age:
+        rows = await fetch_rows(connection, _BY_AGE, *values)
+    else:
+        rows = await fetch_rows(connection, _BY_LANE, *values, after)
     urgent: dict[str, RecordedEvent] = {}
     in_turn: dict[str, RecordedEvent] = {}
-    for row in (await connection.execute(_CLAIM, values)).mappings():
-        columns = dict(row)
-        lane, is_ahead = columns.pop("lane"), columns.pop("is_ahead")
-        (urgent if is_ahead else in_turn)[lane] = RecordedEvent(**columns)
-    lanes = sorted(in_turn)[: max(1, limit - len(urgent))]
+    read = 0
+    for row in sorted(rows, key=itemgetter(0)):
+        (position, is_ahead, event_id, kind, user_id, version, at, payload, trace, is_urgent) = row
+        read += not is_ahead
+        lane = kind if user_id is None else str(user_id)
+        if lane in busy:
+            continue
+        (urgent if is_ahead else in_turn).setdefault(
+            lane,
+            RecordedEvent(
+                position=position,
+                event_id=event_id,
+                type=kind,
+                user_id=user_id,
+                version=version,
+                occurred_at=at,
+                payload=payload,
+                traceparent=trace,
+                is_urgent=is_urgent,
+            ),
+        )
+    order = list(in_turn) if is_by_age else sorted(in_turn)
+    lanes = order[: max(1, limit - len(urgent))]
     events = ({lane: in_turn[lane] for lane in lanes} | urgent).values()
+    is_last = read < wanted and len(lanes) == len(in_turn)
+    if is_by_age:
+        # A few lanes with many events each: wave after wave would be as small.
+        is_crowded = read == wanted and len(in_turn) < limit / 2
+        next_lane = "" if is_crowded else None
+    else:
+        next_lane = None if is_last else max(lanes, default=after)
     return Claim(
         sorted(events, key=lambda event: (not event.is_urgent, event.position)),
-        last=max(lanes, default=after),
-        is_last=len(lanes) == len(in_turn) < limit,
+        next_lane=next_lane,
+        is_last=is_last,
     )
 
 

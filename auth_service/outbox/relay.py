@@ -5,8 +5,8 @@ Step 3 of 6.
 Guarantees: an event is marked published only after the broker confirmed it, so a crash may repeat
 an event but never loses one. At most one event per user is unconfirmed, so a refusal cannot reverse
 two of them. An event that no queue accepts, or whose row another session has locked, delays only
-itself and later events of its user. Thousands of changes of one user delay nobody else: a round
-publishes one event of each user. One relay is active, and another takes over within seconds. A
+itself and later events of its user. Thousands of changes of one user delay nobody else: a wave has
+one event of each user. One relay is active, and another takes over within seconds. A
 recorded event is published at once, or within ``POLL_SECONDS`` if the wake-up is missing. While the
 broker is away, events stay recorded and are published later.
 
@@ -16,8 +16,8 @@ which events are set aside (``set_aside``), and which rows are locked (``held``)
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +40,7 @@ from service_kit.database import lease
 from service_kit.database.away import DATABASE_AWAY, DATABASE_ERRORS, is_locked
 from service_kit.database.lease import Leader
 from service_kit.process.backoff import pause_seconds
+from service_kit.process.tasks import end_tasks
 
 log = structlog.get_logger()
 
@@ -49,6 +50,10 @@ seconds anyway, and a poll is one read of an index."""
 
 DECLARE_SECONDS: Final = 10.0
 """How often to declare the exchanges again, which also detects a silent broker."""
+
+WAVES_AHEAD: Final = 1
+"""Waves on their way while the next one is claimed. So the broker has work while the database marks
+and claims; a second one would not find a processor idle."""
 
 HEARTBEAT_RETRY_SECONDS: Final = 1.0
 """When to retry a heartbeat after another session had locked the row of ``source``."""
@@ -69,16 +74,12 @@ _KIND: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RelayRound:
-    """The result of one round: events read, skipped as erased, set aside, and the outcomes.
-
-    ``is_last``: no lane is left after it, so the next round begins with the first.
-    """
+    """The result of one wave: events read, skipped as erased, set aside, and the outcomes."""
 
     claimed: int
     erased: int
     set_aside: int
     outcomes: Counter[Outcome]
-    is_last: bool
 
     @property
     def refused(self) -> Outcome | None:
@@ -90,6 +91,16 @@ class RelayRound:
     def moved(self) -> int:
         """Events that left the backlog, or that the relay will not claim again for now."""
         return self.erased + self.set_aside + self.outcomes[Outcome.CONFIRMED]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wave:
+    """A claim whose events are on their way, and the positions to set aside, by kind."""
+
+    claimed: Claim
+    ready: Sequence[RecordedEvent]
+    aside: dict[int, list[int]]
+    outcomes: asyncio.Task[list[Outcome]]
 
 
 class Relay:
@@ -104,7 +115,7 @@ class Relay:
         self._is_some_aside = True  # as far as this relay knows
         self._sweep_due = 0.0
         self._held = HeldRows()
-        self._lane = ""  # the last one that was claimed
+        self._lane: str | None = None  # where the next claim begins
         self._confirmed_at = 0.0
         self._heartbeat_due = 0.0
         self.is_active = False
@@ -127,8 +138,13 @@ class Relay:
 
     async def run_once(self, leader: Leader, to: Publisher, *, limit: int) -> RelayRound:
         """Publish the first event of each of up to ``limit`` lanes, and mark the confirmed ones."""
-        claimed, behind = await self._claim(leader, limit)
-        erased = [event for event in claimed.events if event.is_erased]
+        return await self._finish(leader, await self._begin(leader, to, limit=limit))
+
+    async def _begin(
+        self, leader: Leader, to: Publisher, *, limit: int, busy: Collection[_Wave] = ()
+    ) -> _Wave:
+        """Claim events of lanes that are not in a ``busy`` wave, and begin to publish them."""
+        claimed, behind = await self._claim(leader, limit, busy)
         aside: dict[int, list[int]] = {kind: [] for kind in set_aside.KINDS}
         ready = []
         for event in claimed.events:
@@ -140,23 +156,33 @@ class Relay:
                 aside[set_aside.RETURNED].append(event.position)
             else:
                 ready.append(event)
-        outcomes = await to.publish(ready)
-        await self._settle(leader, ready, outcomes)
-        for event, outcome in zip(ready, outcomes, strict=True):
-            if outcome in _KIND:
-                aside[_KIND[outcome]].append(event.position)
-        done = await self._set_aside(leader, aside)
-        self._lane = "" if claimed.is_last else claimed.last
-        return RelayRound(
-            len(claimed.events), len(erased), done, Counter(outcomes), claimed.is_last
-        )
+        self._lane = claimed.next_lane
+        return _Wave(claimed, ready, aside, asyncio.create_task(to.publish(ready)))
 
-    async def _claim(self, leader: Leader, limit: int) -> tuple[Claim, set[int]]:
+    async def _finish(self, leader: Leader, wave: _Wave) -> RelayRound:
+        """Wait for the outcomes of a wave, mark the confirmed events, and set others aside."""
+        outcomes = await wave.outcomes
+        await self._settle(leader, wave.ready, outcomes)
+        for event, outcome in zip(wave.ready, outcomes, strict=True):
+            if outcome in _KIND:
+                wave.aside[_KIND[outcome]].append(event.position)
+        done = await self._set_aside(leader, wave.aside)
+        erased = sum(event.is_erased for event in wave.claimed.events)
+        return RelayRound(len(wave.claimed.events), erased, done, Counter(outcomes))
+
+    async def _claim(
+        self, leader: Leader, limit: int, busy: Collection[_Wave]
+    ) -> tuple[Claim, set[int]]:
         """Claim events, and mark the erased ones; return those behind what is set aside, too."""
         if self._held.is_full:
-            return Claim([], last="", is_last=True), set()
+            return Claim([], next_lane=None, is_last=True), set()
+        lanes = {event.lane for wave in busy for event in wave.ready}
+        # After a failure the lanes take turns, so that one that is refused delays no other.
+        after = (self._lane or "") if self._failures else self._lane
         async with leader.session() as connection:
-            claimed = await claim(connection, limit, after=self._lane, held=self._held.positions)
+            claimed = await claim(
+                connection, limit, after=after, held=self._held.positions, busy=lanes
+            )
             if erased := [event for event in claimed.events if event.is_erased]:
                 await self._held.mark(connection, erased)
             if not self._is_some_aside:
@@ -231,6 +257,13 @@ class Relay:
         """Run rounds on one connection to the broker; return when it must be replaced."""
         self.broker_trouble = None
         self._heartbeat_due = time.monotonic()
+        in_flight: deque[_Wave] = deque()
+        try:
+            await self._repeat_rounds(leader, to, in_flight)
+        finally:
+            await end_tasks(*(wave.outcomes for wave in in_flight))
+
+    async def _repeat_rounds(self, leader: Leader, to: Publisher, in_flight: deque[_Wave]) -> None:
         declare_due = time.monotonic() + DECLARE_SECONDS
         moved = 0  # since the first lane was claimed
         while True:
@@ -245,14 +278,23 @@ class Relay:
             try:
                 await self._record_heartbeat(leader)
                 refused = await self._retry(leader, to)
-                done = await self.run_once(leader, to, limit=limit)
+                wave = await self._begin(leader, to, limit=limit, busy=in_flight)
+                in_flight.append(wave)
+                # The last lane, or a failure: what follows has to know how all waves ended.
+                ahead = 0 if wave.claimed.is_last or self._failures else WAVES_AHEAD
+                claimed = 0
+                while len(in_flight) > ahead:
+                    done = await self._finish(leader, in_flight.popleft())
+                    refused = refused or done.refused
+                    ahead = 0 if refused else ahead
+                    claimed += done.claimed
+                    moved += done.moved
             except DBAPIError as error:
                 if not is_locked(error):
                     raise
                 await self._store_trouble(leader, _LOCKED)
                 await self._pause()
                 continue
-            refused = refused or done.refused
             if refused:
                 await self._store_trouble(leader, _TROUBLE[refused])
                 if refused is Outcome.UNCONFIRMED:
@@ -260,10 +302,9 @@ class Relay:
                 await self._pause()
                 continue
             self._failures = 0
-            if done.claimed or self._lasting_trouble:
+            if claimed or self._lasting_trouble:
                 await self._store_trouble(leader, self._lasting_trouble)
-            moved += done.moved
-            if done.is_last and not moved:
+            if wave.claimed.is_last and not moved:
                 look = time.monotonic() + POLL_SECONDS
                 due = (look, self._heartbeat_due, declare_due, self._unroutable.next_due)
                 await leader.wait(until=min(*due, self._held.due))

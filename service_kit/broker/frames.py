@@ -80,7 +80,5 @@ def body_frames(channel: int, body: bytes, size_max: int) -> bytes:
         body: the body.
         size_max: the bytes that a frame may carry, as negotiated with the broker.
     """
-    return b"".join(
-        b"%b%b\xce" % (_START.pack(BODY, channel, len(part)), part)
-        for part in (body[at : at + size_max] for at in range(0, len(body), size_max))
-    )
+    parts = [body[at : at + size_max] for at in range(0, len(body), size_max)]
+    return b"".join([b"%b%b\xce" % (_START.pack(BODY, channel, len(each)), each) for each in parts])

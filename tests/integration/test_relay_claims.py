@@ -1,6 +1,7 @@
 """Which events a claim of the relay takes: the first of each lane."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from random import Random
@@ -45,27 +46,55 @@ async def test_a_claim_takes_the_first_event_of_each_user_as_the_model_does(
             if is_waiting
         )
 
-        claimed = await claim(connection, 100)
+        by_age = await claim(connection, 100)
+        by_lane = await claim(connection, 100, after="")
 
     first = frozenset(position for position, each in enumerate(urgent, start=1) if each)
     expected = [entry.position for entry in product.first_wave(entries, first)]
-    assert sorted(event.position for event in claimed.events) == expected
-    order = [event.is_urgent for event in claimed.events]
+    order = [event.is_urgent for event in by_age.events]
+    assert by_age == by_lane
+    assert sorted(event.position for event in by_age.events) == expected
     assert order == sorted(order, reverse=True), "an urgent event is not sent first"
+
+
+async def test_a_claim_takes_the_oldest_events_of_lanes_that_have_none_in_flight(
+    auth_engine: AsyncEngine,
+) -> None:
+    await recorded(auth_engine, *(a_state(user, n) for n in (1, 2) for user in USERS))
+    async with auth_engine.connect() as connection:
+        first = await claim(connection, 3)
+        second = await claim(connection, 3, busy={event.lane for event in first.events})
+
+    assert [event.position for event in first.events] == [1, 2, 3]
+    assert [event.position for event in second.events] == [4, 5]
+    assert (first.next_lane, first.is_last) == (None, False)
+
+
+async def test_lanes_take_turns_when_few_have_most_of_the_oldest_events(
+    auth_engine: AsyncEngine,
+) -> None:
+    await recorded(auth_engine, *(a_state(USERS[0], n) for n in range(1, 11)))
+    await recorded(auth_engine, *(a_state(user) for user in USERS[1:]))
+    async with auth_engine.connect() as connection:
+        by_age = await claim(connection, 9)
+        by_lane = await claim(connection, 9, after=by_age.next_lane)
+
+    assert (len(by_age.events), by_age.next_lane, by_age.is_last) == (1, "", False)
+    assert [event.user_id for event in by_lane.events] == USERS
+    assert (by_lane.next_lane, by_lane.is_last) == (None, True)
 
 
 async def test_claims_go_from_user_to_user(auth_engine: AsyncEngine) -> None:
     """Each begins after the last user of the one before, and all users have their turn."""
     await recorded(auth_engine, *(a_state(user, n) for n in (1, 2, 3) for user in USERS))
     async with auth_engine.connect() as connection:
-        first = await claim(connection, 2)
-        second = await claim(connection, 2, after=first.last)
-        third = await claim(connection, 2, after=second.last)
-        fourth = await claim(connection, 2, after=third.last)
+        claims = [await claim(connection, 2, after="")]
+        while not claims[-1].is_last:
+            claims.append(await claim(connection, 2, after=claims[-1].next_lane))
 
-    taken = [event.user_id for each in (first, second, third) for event in each.events]
-    assert taken == USERS
-    assert not fourth.events
+    assert [len(each.events) for each in claims] == [2, 2, 1]
+    assert [event.user_id for each in claims for event in each.events] == USERS
+    assert claims[-1].next_lane is None
 
 
 async def test_a_published_event_whose_row_is_locked_gives_way_to_the_next(
@@ -82,20 +111,20 @@ async def test_a_published_event_whose_row_is_locked_gives_way_to_the_next(
 
 
 async def test_one_users_burst_holds_nobody_up(pipe: Pipe) -> None:
-    """Users who change after them are published with the first of their events."""
+    """Users who change after them are published with the second of their events."""
     ada = a_state(version=1)
     others = [a_state() for _ in range(5)]
     await pipe.record(*(a_state(ada.id, version) for version in range(1, BURST + 1)))
     await pipe.record(*others)
 
     async with pipe.rounds() as run_once:
-        done = await run_once()
+        rounds = [await run_once(), await run_once()]
 
-    messages = await pipe.taken(6)
-    assert done.claimed == 6
-    assert {message.event.data.subject for message in messages} == {
-        ada.id,
-        *(other.id for other in others),
+    messages = await pipe.taken(7)
+    assert [each.claimed for each in rounds] == [1, 6]
+    assert Counter(message.event.data.subject for message in messages) == {
+        ada.id: 2,
+        **dict.fromkeys((other.id for other in others), 1),
     }
 
 
@@ -137,7 +166,7 @@ async def test_a_refused_urgent_event_holds_nobody_up(auth_engine: AsyncEngine) 
     async with auth_engine.connect() as connection:
         for _ in USERS:
             claimed = await claim(connection, 1, after=after)
-            after = claimed.last
+            after = claimed.next_lane or ""
             tried += [event.user_id for event in claimed.events if event.user_id != refused.id]
 
     assert tried == USERS

@@ -9,7 +9,6 @@ from uuid import uuid4
 import pytest
 from pamqp.body import ContentBody
 from pamqp.commands import Basic
-from sqlalchemy import ClauseElement
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.accounts.change_email import change_email
@@ -31,6 +30,7 @@ from tests.support.relaying import (
     assert_in_order_per_user,
     drained,
     proxied,
+    relaying,
     rounds,
 )
 from tests.support.scripted_broker import scripted_broker
@@ -120,6 +120,30 @@ async def test_one_event_per_user_is_in_flight_at_a_time(pipe: Pipe) -> None:
     assert {message.event.data.subject for message in first} == {ada.id, bob.id}
     assert [message.event.data.subject_version for message in first] == [1, 1]
     assert [message.event.data.subject_version for message in rest] == [2, 2, 3]
+
+
+async def test_the_next_wave_is_sent_while_one_is_unconfirmed(pipe: Pipe) -> None:
+    """Two waves are in flight, and no user has an event in both."""
+    users = [a_state(version=1) for _ in range(5)]
+    heartbeat = "SELECT position FROM outbox_events WHERE published_at IS NOT NULL"
+    async with (
+        proxied(pipe.settings) as (proxy, settings),
+        relaying(settings.model_copy(update={"relay_batch_size": 2})),
+    ):
+        await eventually(lambda: pipe.fetch(heartbeat))
+        proxy.swallow_answers()
+        await pipe.record(*users, *(a_state(user.id, 2) for user in users))
+        first = await pipe.taken(4)
+
+        waiting = await pipe.source.ready(QUEUE)
+        proxy.swallow_answers(False)
+        rest = await pipe.taken(6)
+        await eventually(pipe.all_published)
+
+    assert waiting == 0
+    assert [message.event.data.subject for message in first] == [user.id for user in users[:4]]
+    assert_in_order_per_user(first + rest)
+    assert len({message.event.id for message in first + rest}) == 10
 
 
 async def test_an_erased_event_is_not_sent_and_the_tombstone_follows(
@@ -246,29 +270,31 @@ async def test_reading_and_marking_use_an_index_however_long_the_log(
         await plan(auth_engine, statement, arguments, mode)
         for mode in ("force_custom_plan", "force_generic_plan")
         for statement, arguments in (
-            (backlog._CLAIM, ([], 50, "", 100)),
-            (backlog._MARK, ([50_001, 50_002],)),
+            (backlog._BY_LANE, (100, 50, [], "")),
+            (backlog._BY_AGE, (100, 50, [])),
+            (str(backlog._MARK.compile(dialect=auth_engine.dialect)), ([50_001, 50_002],)),
         )
     ]
 
+    by_lane, by_age = plans[::3], plans[1::3]
     if log:
         assert all("Seq Scan" not in each for each in plans)
     # Each step of a claim goes to the next lane, and reads no further event of the one before.
-    assert all(claim.count("Scan using outbox_events_lanes_idx") == 2 for claim in plans[::2])
-    assert all(claim.count("Scan using outbox_events_urgent_idx") == 2 for claim in plans[::2])
-    assert all(claim.count("Index Cond: ((COALESCE(") == 4 for claim in plans[::2])
+    assert all(each.count("Scan using outbox_events_lanes_idx") == 2 for each in by_lane)
+    assert all(each.count("Scan using outbox_events_urgent_idx") == 2 for each in by_lane)
+    assert all(each.count("Index Cond: ((COALESCE(") == 4 for each in by_lane)
+    # The oldest events are the first of the index, and nothing is sorted.
+    assert all("Scan using outbox_events_unpublished_idx" in each for each in by_age)
+    assert all("Sort" not in each for each in by_age)
 
 
-async def plan(
-    engine: AsyncEngine, statement: ClauseElement, arguments: Sequence[object], mode: str
-) -> str:
-    compiled = statement.compile(dialect=engine.dialect)
+async def plan(engine: AsyncEngine, statement: str, arguments: Sequence[object], mode: str) -> str:
     async with engine.connect() as connection:
         raw = (await connection.get_raw_connection()).driver_connection
         assert raw is not None
         for name, value in {**RELAY_LEASE.settings, "plan_cache_mode": mode}.items():
             await raw.execute(f"SET {name} = {value}")
-        lines = await raw.fetch(f"EXPLAIN {compiled}", *arguments)
+        lines = await raw.fetch(f"EXPLAIN {statement}", *arguments)
         await raw.execute("RESET ALL")
     return "\n".join(line[0] for line in lines)
 
