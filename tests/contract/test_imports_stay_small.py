@@ -3,34 +3,27 @@
 import subprocess
 import sys
 
-import pytest
-
 OURS = {
     *("aio_pika", "asyncpg", "cryptography", "fastapi", "httpx", "prometheus_client", "pydantic"),
     *("rich", "sqlalchemy", "starlette", "structlog", "typer", "uvicorn"),
 }
 
 
-@pytest.mark.parametrize(
-    ("module", "needed"),
-    [
+def test_a_module_imports_only_the_dependencies_that_it_needs() -> None:
+    """In a fresh interpreter, since other tests import everything."""
+    for module, needed in (
         ("contracts.tokens", {"cryptography"}),
         ("contracts.events", {"cryptography", "pydantic"}),
         ("contracts.sync.merge", {"cryptography", "pydantic"}),
         ("service_kit.process.terminal", {"typer"}),
         ("service_kit.database.commands", set()),
-    ],
-)
-def test_a_module_imports_only_the_dependencies_that_it_needs(
-    module: str, needed: set[str]
-) -> None:
-    """In a fresh interpreter, since other tests import everything."""
-    imported = subprocess.run(
-        [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout.split()
+    ):
+        imported = subprocess.run(
+            [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.split()
 
-    assert sorted(OURS & set(imported)) == sorted(needed)
+        assert sorted(OURS & set(imported)) == sorted(needed), module

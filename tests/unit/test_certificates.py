@@ -279,25 +279,20 @@ class TestVerify:
         assert finding.fault is fault
         assert sentence in finding.text
 
-    @pytest.mark.parametrize(
-        ("expected", "fault", "sentence"),
-        [
+    def test_keys_and_replica_must_be_right(self) -> None:
+        """What such a key signed proves nothing, so nothing is agreed."""
+        for expected, fault, sentence in (
             (REVOKED, Fault.REVOKED_KEY, "was revoked at 2026-01-01 12:00:00Z: it proves nothing"),
             (REVOKED_HERE, Fault.REVOKED_KEY, "was revoked: it proves nothing"),
             (RETIRED, Fault.KEY_NOT_IN_USE, "was not in use at its time"),
             (TOO_NEW, Fault.KEY_NOT_IN_USE, "was not in use at its time"),
             (replace(KEYS, consumer="svc_shop"), Fault.OTHER_CONSUMER, "not svc_shop"),
-        ],
-    )
-    def test_keys_and_replica_must_be_right(
-        self, expected: Expected, fault: Fault, sentence: str
-    ) -> None:
-        """What such a key signed proves nothing, so nothing is agreed."""
-        found = verify(stored(Issuer().chain(3)), expected)
+        ):
+            found = verify(stored(Issuer().chain(3)), expected)
 
-        assert [finding.fault for finding in found.findings] == [fault] * 3
-        assert sentence in found.findings[0].text
-        assert found.agreement is None or found.agreement.ratio == 0
+            assert [finding.fault for finding in found.findings] == [fault] * 3, expected
+            assert sentence in found.findings[0].text, expected
+            assert found.agreement is None or found.agreement.ratio == 0, expected
 
     def test_a_retired_key_verifies_what_it_signed_in_its_time(self) -> None:
         """A chain goes on with the next key."""
@@ -391,21 +386,15 @@ class TestAgreement:
         assert agreement(MINUTES[:1], BEFORE, later(60)) is None
         assert agreement([], BEFORE, NOON) is None
 
-    @pytest.mark.parametrize(
-        ("ratio", "text"),
-        [
+    def test_the_text_never_says_more_than_was_proved(self) -> None:
+        """Digits are cut, not rounded."""
+        for ratio, text in (
             (1.0, "100 %"),
             (0.99999999, "99.999999 % (8 nines)"),
-            (0.9999, "99.99 % (4 nines)"),
-            (0.99989, "99.989 % (3 nines)"),
-            (0.999, "99.9 % (3 nines)"),
-            (0.95, "95 %"),
-            (0.0, "0 %"),
-        ],
-    )
-    def test_the_text_never_says_more_than_was_proved(self, ratio: float, text: str) -> None:
-        """Digits are cut, not rounded."""
-        assert Agreement(ratio, NOON, later(60)).text == text
+            *((0.9999, "99.99 % (4 nines)"), (0.99989, "99.989 % (3 nines)")),
+            *((0.999, "99.9 % (3 nines)"), (0.95, "95 %"), (0.0, "0 %")),
+        ):
+            assert Agreement(ratio, NOON, later(60)).text == text, ratio
 
     def test_the_status_has_every_window(self) -> None:
         """A line for people, and figures; before the second certificate it says so."""

@@ -1,7 +1,6 @@
 """Is the message at fault, or the world around it?"""
 
 import asyncpg
-import pytest
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
@@ -27,9 +26,9 @@ def _sqlstate(code: str) -> DBAPIError:
     return _from_postgres(error)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
+def test_the_message_is_at_fault() -> None:
+    """Its data is refused, it cannot be read, or our own code fails on it."""
+    for error in (
         *(_sqlstate(code) for code in ("22000", "22003", "22021", "22P02", "22P05")),
         *(_sqlstate(code) for code in ("23502", "23505", "23514")),
         _from_postgres(asyncpg.DataError("invalid input for query argument $1")),
@@ -38,17 +37,13 @@ def _sqlstate(code: str) -> DBAPIError:
         KeyError("surprise"),
         ValueError("surprise"),
         ZeroDivisionError(),
-    ],
-    ids=repr,
-)
-def test_the_message_is_at_fault(error: Exception) -> None:
-    """Its data is refused, it cannot be read, or our own code fails on it."""
-    assert is_messages_fault(error)
+    ):
+        assert is_messages_fault(error), error
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
+def test_the_world_is_at_fault() -> None:
+    """A database that is away, read-only, full, locked, busy or not migrated yet is waited for."""
+    for error in (
         *(_sqlstate(code) for code in ("08003", "08006", "57P01", "57P02", "57P03", "57014")),
         *(_sqlstate(code) for code in ("25006", "25P03", "53100", "53200", "53300", "55P03")),
         *(_sqlstate(code) for code in ("40001", "40P01", "42703", "42P01", "42501", "3D000")),
@@ -61,39 +56,29 @@ def test_the_message_is_at_fault(error: Exception) -> None:
         FileNotFoundError(),
         TimeoutError(),
         DatabaseAway(),
-    ],
-    ids=repr,
-)
-def test_the_world_is_at_fault(error: Exception) -> None:
-    """A database that is away, read-only, full, locked, busy or not migrated yet is waited for."""
-    assert not is_messages_fault(error)
+    ):
+        assert not is_messages_fault(error), error
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
+def test_a_verdict_has_a_stable_reason() -> None:
+    for error, reason in (
         (Undecodable(Fault.UNKNOWN_SCHEMA, "urn"), Fault.UNKNOWN_SCHEMA),
         (DeadLettered(), Reason.DEAD_LETTERED),
         (_sqlstate("23514"), Reason.NOT_APPLICABLE),
         (KeyError("surprise"), Reason.NOT_APPLICABLE),
-    ],
-)
-def test_a_verdict_has_a_stable_reason(error: Exception, reason: str) -> None:
-    assert verdict(error).reason == reason
+    ):
+        assert verdict(error).reason == reason, error
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
+def test_a_description_quotes_no_data() -> None:
+    """What an error says may hold an e-mail address; its kind does not."""
+    for error in (
         _sqlstate("23505"),
         KeyError("ada@example.org"),
         _from_postgres(ValueError("ada@example.org")),
-    ],
-)
-def test_a_description_quotes_no_data(error: Exception) -> None:
-    """What an error says may hold an e-mail address; its kind does not."""
-    assert describe(error)
-    assert "ada" not in describe(error)
+    ):
+        assert describe(error), error
+        assert "ada" not in describe(error), error
 
 
 def test_a_description_names_kind_sqlstate_and_constraint() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from feed_importer.text import html_to_text
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from tests.support.feeds import as_feed, at_an_address
+from tests.support.refusals import refusal
 
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 CONTENT = ' xmlns:content="http://purl.org/rss/1.0/modules/content/"'
@@ -62,9 +63,9 @@ def test_space_before_the_declaration_is_accepted(read: Read, before: str) -> No
     assert read.body(before + rss(item("x"))) == "x"
 
 
-@pytest.mark.parametrize(
-    ("html", "text"),
-    [
+def test_html_becomes_text_as_a_browser_lays_it_out() -> None:
+    """Code lines stay lines, one break is one line break, table cells stay separate."""
+    for html, text in (
         ("<pre>def f():\n    return 1\n\n    # end</pre>", "def f():\n    return 1\n\n    # end"),
         ("a<br>b<br/>c<br />d", "a\nb\nc\nd"),
         ("a<br/>\nb", "a\nb"),
@@ -77,11 +78,8 @@ def test_space_before_the_declaration_is_accepted(read: Read, before: str) -> No
         ("Q&A, AT&T and x<y", "Q&A, AT&T and x<y"),
         ("a\x00b\x0b<b>c</b>", "abc"),
         ("", ""),
-    ],
-)
-def test_html_becomes_text_as_a_browser_lays_it_out(html: str, text: str) -> None:
-    """Code lines stay lines, one break is one line break, table cells stay separate."""
-    assert html_to_text(html) == text
+    ):
+        assert html_to_text(html) == text, html
 
 
 @pytest.mark.parametrize("empty", ["", " ", "<![CDATA[ <p> </p> ]]>", "<![CDATA[<img src='x'>]]>"])
@@ -107,19 +105,16 @@ def test_items_with_the_same_link_get_different_keys(read: Read) -> None:
     assert alone.key == "https://site.example/"
 
 
-@pytest.mark.parametrize(
-    ("description", "text"),
-    [
+def test_small_mistakes_are_tolerated(read: Read) -> None:
+    for description, text in (
         ("Q&A at https://x.example/?a=1&b=2 &amp; x", "Q&A at https://x.example/?a=1&b=2 & x"),
         ("<![CDATA[AT&T &amp; you]]> & me", "AT&T & you & me"),
         ("a\x0bb\x01c", "abc"),
         ("a&nbsp;b &eacute;", "a b é"),
         ("fish & chips&nbsp;&copy;", "fish & chips ©"),
-    ],
-)
-def test_small_mistakes_are_tolerated(read: Read, description: str, text: str) -> None:
-    first = next(e for e in read(rss(item(description), item("y", key="2"))) if e.key == "1")
-    assert first.body.replace("\xa0", " ") == text
+    ):
+        first = next(e for e in read(rss(item(description), item("y", key="2"))) if e.key == "1")
+        assert first.body.replace("\xa0", " ") == text, description
 
 
 def test_an_undeclared_prefix_is_ignored(read: Read) -> None:
@@ -135,22 +130,19 @@ def test_a_truncated_feed_is_refused(read: Read, description: str, missing: int)
         read(rss(item("y", key="2"), item(description))[:-missing])
 
 
-@pytest.mark.parametrize(
-    ("link", "shown"),
-    [
+def test_date_and_link_are_the_last_line(read: Read) -> None:
+    for link, shown in (
         ("https://site.example/1", "2026-01-02 · https://site.example/1"),
         ("/1", "2026-01-02 · https://site.example/1"),
         ("javascript:alert(1)", "2026-01-02"),
         ("", "2026-01-02"),
         (f"https://site.example/{'x' * 3_000}", "2026-01-02"),
-    ],
-)
-def test_date_and_link_are_the_last_line(read: Read, link: str, shown: str) -> None:
-    date = "<pubDate>Fri, 02 Jan 2026 10:00:00 GMT</pubDate>"
-    assert read.body(rss(f"{item('x')}<link>{link}</link>{date}")) == f"x\n\n{shown}"
-    long = read.body(rss(f"{item('é' * 30_000)}<link>{link}</link>{date}"))
-    assert long.endswith(f"…\n\n{shown}")
-    assert len(long) == BODY_LENGTH_MAX
+    ):
+        date = "<pubDate>Fri, 02 Jan 2026 10:00:00 GMT</pubDate>"
+        assert read.body(rss(f"{item('x')}<link>{link}</link>{date}")) == f"x\n\n{shown}", link
+        long = read.body(rss(f"{item('é' * 30_000)}<link>{link}</link>{date}"))
+        assert long.endswith(f"…\n\n{shown}"), link
+        assert len(long) == BODY_LENGTH_MAX, link
 
 
 def test_an_entry_with_only_a_link_shows_it_once(read: Read) -> None:
@@ -182,6 +174,10 @@ def test_a_tower_of_marks_costs_no_more_than_other_texts(read: Read) -> None:
     assert read(rss(item("x", key=tower)))
 
 
+def assert_one_sentence(sentence: str, attempt: Callable[[], object]) -> None:
+    assert re.search(f"{re.escape(sentence)}[^\n]*$", str(refusal(Unusable, attempt)))
+
+
 NO_FEEDS = [
     (b"", "is not an RSS or Atom feed"),
     (b"<!doctype html><title>Sign in</title>", "is not an RSS or Atom feed"),
@@ -200,8 +196,7 @@ def test_what_is_no_feed_is_one_sentence(read: Read) -> None:
         for content, sentence in NO_FEEDS:
             served.append(content)
             for attempt in (partial(read, content), partial(read_feed, address, 60)):
-                with pytest.raises(Unusable, match=f"{re.escape(sentence)}[^\n]*$"):
-                    attempt()
+                assert_one_sentence(sentence, attempt)
 
 
 PACKED = gzip.compress(gzip.compress(GOOD))
@@ -227,8 +222,7 @@ def test_an_address_without_a_feed_is_one_sentence() -> None:
     with at_an_address(lambda _: served[-1]) as address:
         for sentence, answer in answers.items():
             served.append(answer)
-            with pytest.raises(Unusable, match=re.escape(sentence)):
-                read_feed(address, 60)
+            assert sentence in str(refusal(Unusable, read_feed, address, 60))
 
 
 def test_a_feed_that_never_ends_takes_too_long() -> None:
@@ -243,5 +237,4 @@ def test_a_source_that_cannot_be_read_is_one_sentence() -> None:
         ("http://", "cannot be fetched"),
         ("/", "cannot be read: Is a directory"),
     ):
-        with pytest.raises(Unusable, match=f"{re.escape(sentence)}[^\n]*$"):
-            read_feed(source, 5)
+        assert_one_sentence(sentence, partial(read_feed, source, 5))

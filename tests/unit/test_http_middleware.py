@@ -219,25 +219,22 @@ class TestCrossOrigin:
         assert "PATCH" in asked.headers["Access-Control-Allow-Methods"]
         assert "Authorization" in asked.headers["Access-Control-Allow-Headers"]
 
-    @pytest.mark.parametrize(
-        ("allowed", "origin"),
-        [
+    async def test_another_origin_is_refused(self) -> None:
+        """Without allowed origins there are no CORS headers at all."""
+        for allowed, origin in (
             ([], ORIGIN),
             *(([ORIGIN], other) for other in ("https://evil.example", "null")),
             *(([ORIGIN], f"{ORIGIN}{more}") for more in (".evil.example", ":8443")),
-        ],
-    )
-    async def test_another_origin_is_refused(self, allowed: list[str], origin: str) -> None:
-        """Without allowed origins there are no CORS headers at all."""
-        async with client_of(an_app(*allowed)) as client:
-            responses = [
-                await client.get("/fine", headers={"Origin": origin}),
-                await client.options("/notes", headers=preflight(origin)),
-            ]
+        ):
+            async with client_of(an_app(*allowed)) as client:
+                responses = [
+                    await client.get("/fine", headers={"Origin": origin}),
+                    await client.options("/notes", headers=preflight(origin)),
+                ]
 
-        for response in responses:
-            assert "Access-Control-Allow-Origin" not in response.headers
-            assert allowed or "access-control-" not in str(response.headers).lower()
+            for response in responses:
+                assert "Access-Control-Allow-Origin" not in response.headers, allowed
+                assert allowed or "access-control-" not in str(response.headers).lower(), allowed
 
 
 def preflight(origin: str) -> dict[str, str]:

@@ -100,10 +100,7 @@ def test_the_proof_may_be_four_heartbeats_old() -> None:
 @pytest.mark.parametrize(
     ("current", "heartbeat", "expected"),
     [
-        (NONE_YET, None, False),
-        (NONE_YET, 1, True),
-        (CURRENT, 7, False),
-        (CURRENT, 8, True),
+        *((NONE_YET, None, False), (NONE_YET, 1, True), (CURRENT, 7, False), (CURRENT, 8, True)),
         (replace(CURRENT, tried_seconds=7.4), 8, False),
         (replace(CURRENT, tried_seconds=7.6), 8, True),
         (CURRENT, 3, True),

@@ -1,15 +1,11 @@
 """Which limits of a queue are stricter than a consumer needs, and where they are asked for."""
 
-from typing import Any
-
-import pytest
-
 from replica.inbox.queue_limits import NEEDED_LIVE, NEEDED_REPLAY, management_url, stricter
 
 
-@pytest.mark.parametrize(
-    ("needed", "policy", "found"),
-    [
+def test_limits_that_are_too_strict() -> None:
+    """Each limit by which the broker gives a message up, or refuses it."""
+    for needed, policy, found in (
         (NEEDED_LIVE, {"delivery-limit": 3}, {"delivery-limit": 3}),
         (NEEDED_LIVE, {"delivery-limit": 1_000, "queue-leader-locator": "balanced"}, {}),
         (NEEDED_LIVE, {"message-ttl": 0, "expires": 5}, {"message-ttl": 0, "expires": 5}),
@@ -22,18 +18,13 @@ from replica.inbox.queue_limits import NEEDED_LIVE, NEEDED_REPLAY, management_ur
         (NEEDED_REPLAY, {"max-length": 99_999}, {"max-length": 99_999}),
         (NEEDED_LIVE, {"delivery-limit": "3"}, {}),
         (NEEDED_LIVE, {}, {}),
-    ],
-)
-def test_limits_that_are_too_strict(
-    needed: dict[str, float], policy: dict[str, Any], found: dict[str, int]
-) -> None:
-    """Each limit by which the broker gives a message up, or refuses it."""
-    assert stricter(needed, policy) == found
+    ):
+        assert stricter(needed, policy) == found, needed
 
 
-@pytest.mark.parametrize(
-    ("amqp_url", "url"),
-    [
+def test_the_management_api_by_default() -> None:
+    """Only beside AMQP's usual port: what listens beside another one may be anybody's."""
+    for amqp_url, url in (
         ("amqp://user:secret@rabbit/usersync", "http://rabbit:15672"),
         ("amqp://rabbit:5672/", "http://rabbit:15672"),
         ("amqps://rabbit/", "https://rabbit:15671"),
@@ -41,8 +32,5 @@ def test_limits_that_are_too_strict(
         ("amqp://rabbit:20000/", None),
         ("amqp://[::1]/", "http://[::1]:15672"),
         ("amqp:///", "http://localhost:15672"),
-    ],
-)
-def test_the_management_api_by_default(amqp_url: str, url: str | None) -> None:
-    """Only beside AMQP's usual port: what listens beside another one may be anybody's."""
-    assert management_url(amqp_url) == url
+    ):
+        assert management_url(amqp_url) == url, amqp_url

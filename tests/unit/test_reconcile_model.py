@@ -21,9 +21,8 @@ from replica.reconcile.model import (
 )
 
 
-@pytest.mark.parametrize(
-    ("options", "kinds"),
-    [
+def test_options_select_kinds_to_repair() -> None:
+    for options, kinds in (
         ((False, False, False), set()),
         ((True, False, False), {"missing", "stale", "undeleted", "corrupt"}),
         ((False, True, False), {"ahead"}),
@@ -32,11 +31,9 @@ from replica.reconcile.model import (
             (True, True, True),
             {"missing", "stale", "undeleted", "corrupt", "ahead", "orphan", "provisional_orphan"},
         ),
-    ],
-)
-def test_options_select_kinds_to_repair(options: tuple[bool, bool, bool], kinds: set[str]) -> None:
-    repair, ahead, orphans = options
-    assert repairable(repair=repair, ahead=ahead, orphans=orphans) == kinds
+    ):
+        repair, ahead, orphans = options
+        assert repairable(repair=repair, ahead=ahead, orphans=orphans) == kinds, options
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.BACKWARDS}))
@@ -61,9 +58,9 @@ NEVER = {"is_empty": False, "suspicion": None, "compared_last": None, "seconds_s
 LATELY = {"is_empty": False, "suspicion": None, "compared_last": 5, "seconds_since": 10.0}
 
 
-@pytest.mark.parametrize(
-    ("state", "reason"),
-    [
+def test_the_reason_for_a_run() -> None:
+    """First an empty replica, then a suspicion, then a schedule of 100 seconds."""
+    for state, reason in (
         (NEVER, Reason.EMPTY),
         (LATELY, None),
         (LATELY | {"is_empty": True}, Reason.EMPTY),
@@ -74,11 +71,8 @@ LATELY = {"is_empty": False, "suspicion": None, "compared_last": 5, "seconds_sin
         (LATELY | {"seconds_since": 100.0}, Reason.SCHEDULE),
         (LATELY | {"seconds_since": 99.9}, None),
         (LATELY | {"seconds_since": 100.0, "suspicion": "gap"}, Reason.GAP),
-    ],
-)
-def test_the_reason_for_a_run(state: dict[str, object], reason: Reason | None) -> None:
-    """First an empty replica, then a suspicion, then a schedule of 100 seconds."""
-    assert reason_to_run(**state, every_seconds=100.0) == reason  # type: ignore[arg-type]
+    ):
+        assert reason_to_run(**state, every_seconds=100.0) == reason, state
 
 
 def test_a_comparison_in_the_future_does_not_count() -> None:
@@ -105,22 +99,14 @@ def a_comparison(tally: Tally) -> Comparison:
     return Comparison(source=uuid4(), source_at=datetime.now(UTC), users=1, tally=tally)
 
 
-@pytest.mark.parametrize(
-    ("differing", "repaired", "in_flight", "verdict"),
-    [
-        (0, 0, 0, Verdict.IN_STEP),
-        (0, 0, 9, Verdict.IN_STEP),
-        (3, 3, 0, Verdict.IN_STEP),
-        (3, 2, 0, Verdict.DRIFT),
-        (3, 0, 9, Verdict.DRIFT),
-    ],
-)
-def test_the_verdict_counts_unrepaired_differences(
-    differing: int, repaired: int, in_flight: int, verdict: Verdict
-) -> None:
-    tally = Tally(in_flight=in_flight)
-    tally.add(Kind.MISSING, differing=differing, repaired=repaired)
-    assert a_comparison(tally).verdict is verdict
+def test_the_verdict_counts_unrepaired_differences() -> None:
+    for differing, repaired, in_flight, verdict in (
+        *((0, 0, 0, Verdict.IN_STEP), (0, 0, 9, Verdict.IN_STEP), (3, 3, 0, Verdict.IN_STEP)),
+        *((3, 2, 0, Verdict.DRIFT), (3, 0, 9, Verdict.DRIFT)),
+    ):
+        tally = Tally(in_flight=in_flight)
+        tally.add(Kind.MISSING, differing=differing, repaired=repaired)
+        assert a_comparison(tally).verdict is verdict, differing
 
 
 def test_findings_are_limited_per_kind() -> None:

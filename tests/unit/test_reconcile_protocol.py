@@ -86,19 +86,16 @@ STATE = bytes(range(256)) * (BUCKETS * DIGEST_BYTES // 256)
 VERSIONS = STATE[::-1]
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
+def test_digests_are_sent_and_read_back() -> None:
+    for kind, expected in (
         (DigestKind.STATE, Digests(3, 4, STATE, None)),
         (DigestKind.VERSIONS, Digests(3, 4, None, VERSIONS)),
-    ],
-)
-def test_digests_are_sent_and_read_back(kind: DigestKind, expected: Digests) -> None:
-    packed = Digests(3, 4, STATE, VERSIONS).packed(kind, EVERY_BUCKET)
-    answer = DigestsBody.of(SOURCE_ID, NOON, packed, kind)
-    read = DigestsBody.read(answer.model_dump_json().encode())
-    assert read == answer
-    assert (read.source, read.taken_at, read.value()) == (SOURCE_ID, NOON, expected)
+    ):
+        packed = Digests(3, 4, STATE, VERSIONS).packed(kind, EVERY_BUCKET)
+        answer = DigestsBody.of(SOURCE_ID, NOON, packed, kind)
+        read = DigestsBody.read(answer.model_dump_json().encode())
+        assert read == answer, kind
+        assert (read.source, read.taken_at, read.value()) == (SOURCE_ID, NOON, expected), kind
 
 
 def test_digests_of_another_version_are_refused() -> None:

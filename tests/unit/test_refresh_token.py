@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from auth_service.secrets import Secrets
 from auth_service.sessions.model import Limits, NewSession, Session, Verdict, judge
 from auth_service.sessions.refresh_token import InvalidGrant, make_refresh_token, read_refresh_token
+from tests.support.refusals import refusal
 
 SECRET = b"the secret of these tests, and of nothing else"
 SECRETS = Secrets(SECRET)
@@ -30,6 +31,7 @@ SESSION = Session(
     ended_at=None,
     user_agent=None,
 )
+
 INSTANT = timedelta(microseconds=1)
 
 
@@ -52,30 +54,25 @@ class TestForm:
         ]
 
         for other in others:
-            with pytest.raises(InvalidGrant):
-                read_refresh_token(SECRETS, other)
+            refusal(InvalidGrant, read_refresh_token, SECRETS, other)
         assert len(others) > 4_000
 
-    @pytest.mark.parametrize(
-        "token",
-        [
+    def test_what_was_not_made_here_is_refused(self) -> None:
+        """Another length, other characters, nothing at all: one error, at once."""
+        for token in (
             *("", "rt_", "rt_" * 1_000_000),
             *(TOKEN.removeprefix("rt_"), TOKEN[:-1], " " + TOKEN[1:]),
             *(TOKEN + after for after in ("A", "==", "\n")),
             *("rt_" + letter * 70 for letter in "éA\ud800"),
-        ],
-    )
-    def test_what_was_not_made_here_is_refused(self, token: str) -> None:
-        """Another length, other characters, nothing at all: one error, at once."""
-        with pytest.raises(InvalidGrant):
-            read_refresh_token(SECRETS, token)
+        ):
+            refusal(InvalidGrant, read_refresh_token, SECRETS, token)
 
     def test_another_secret_or_purpose_makes_no_token(self) -> None:
         """Access to the database, or to the key for API keys, is not enough."""
         others = [Secrets(b"another secret of thirty-two bytes"), _OtherPurpose(SECRET)]
         for other in others:
-            with pytest.raises(InvalidGrant):
-                read_refresh_token(SECRETS, make_refresh_token(other, ID, 7))
+            token = make_refresh_token(other, ID, 7)
+            refusal(InvalidGrant, read_refresh_token, SECRETS, token)
 
     def test_a_token_of_the_previous_secret_is_read(self) -> None:
         """The secret can be changed without signing everybody out."""
@@ -87,9 +84,9 @@ class TestForm:
 class TestWorth:
     """``judge``: the next one, a repetition, a reuse, or one of an ended session."""
 
-    @pytest.mark.parametrize(
-        ("counter", "after", "verdict"),
-        [
+    def test_by_counter_and_time(self) -> None:
+        """One step behind is accepted in the grace period; anything else is in two hands."""
+        for counter, after, verdict in (
             (7, timedelta(0), Verdict.NEXT),
             (7, timedelta(days=13), Verdict.NEXT),
             (6, -INSTANT, Verdict.REPEATED),
@@ -101,11 +98,8 @@ class TestWorth:
             (0, timedelta(0), Verdict.REUSED),
             (8, timedelta(0), Verdict.REUSED),
             (2**32 - 1, timedelta(0), Verdict.REUSED),
-        ],
-    )
-    def test_by_counter_and_time(self, counter: int, after: timedelta, verdict: Verdict) -> None:
-        """One step behind is accepted in the grace period; anything else is in two hands."""
-        assert judge(SESSION, counter, now=NOON + after, limits=LIMITS) is verdict
+        ):
+            assert judge(SESSION, counter, now=NOON + after, limits=LIMITS) is verdict, counter
 
     @pytest.mark.parametrize("after", [-INSTANT, timedelta(0), timedelta(seconds=1)])
     def test_without_a_grace_period_every_repetition_is_a_reuse(self, after: timedelta) -> None:
@@ -126,24 +120,16 @@ class TestWorth:
         assert judge(old, counter, now=NOON + LIMITS.absolute, limits=LIMITS) is Verdict.OVER
 
 
-@pytest.mark.parametrize(
-    ("sent", "kept"),
-    [
-        (None, None),
-        ("", None),
-        (" \t\r\n", None),
-        ("Firefox", "Firefox"),
+def test_a_user_agent_is_cut_and_without_control_characters() -> None:
+    """Users, and operators' terminals, are shown plain text of bounded length."""
+    for sent, kept in (
+        *((None, None), ("", None), (" \t\r\n", None), ("Firefox", "Firefox")),
         ("Fire\x00\x1b[31mfox\x7f\x85", "Fire[31mfox"),
         ("x" * 10_000, "x" * 256),
         ("\x01" * 10_000 + "x" * 300, "x" * 256),
         ("é" * 300, "é" * 256),
-    ],
-)
-def test_a_user_agent_is_cut_and_without_control_characters(
-    sent: str | None, kept: str | None
-) -> None:
-    """Users, and operators' terminals, are shown plain text of bounded length."""
-    assert NewSession.on(sent).user_agent == kept
+    ):
+        assert NewSession.on(sent).user_agent == kept, sent
 
 
 class _OtherPurpose(Secrets):

@@ -32,6 +32,7 @@ from auth_service.replays.model import (
 from contracts.events import UserCreated, UserDeleted, UserUpdated
 from contracts.sync.replay_limits import POSITION_MAX, RATE_MAX, TYPES, USERS_MAX
 from tests.support.builders import NOON
+from tests.support.refusals import refusal
 
 HOUR = timedelta(hours=1)
 USER = UUID(int=7)
@@ -78,8 +79,7 @@ class TestRequests:
         ]
         for because, requests in refusals:
             for refused in requests:
-                with pytest.raises(InvalidReplay, match=because):
-                    demand(**refused)
+                assert because in str(refusal(InvalidReplay, demand, **refused))
 
     def test_a_valid_request_is_accepted(self) -> None:
         demand(
@@ -156,13 +156,12 @@ class TestStates:
 class TestPace:
     """Events come evenly, at the requested rate."""
 
-    @pytest.mark.parametrize(
-        ("rate", "limit"),
-        [(1, 1), (10, 1), (99, 9), (RATE_DEFAULT, 100), (5_000, 500), (RATE_MAX, 500)],
-    )
-    def test_a_batch_takes_a_tenth_of_a_second(self, rate: int, limit: int) -> None:
+    def test_a_batch_takes_a_tenth_of_a_second(self) -> None:
         """At least one event, and no more than the setting allows."""
-        assert batch_limit(rate, 500) == limit
+        for rate, limit in (
+            *((1, 1), (10, 1), (99, 9), (RATE_DEFAULT, 100), (5_000, 500), (RATE_MAX, 500)),
+        ):
+            assert batch_limit(rate, 500) == limit, rate
 
     @given(
         rate=st.integers(1, RATE_MAX),

@@ -14,9 +14,8 @@ AUTH: type[ServiceSettings] = auth_service.settings.DatabaseSettings
 BLOG: type[ServiceSettings] = blog_service.settings.DatabaseSettings
 
 
-@pytest.mark.parametrize(
-    ("name", "nearest"),
-    [
+def test_a_misspelt_name_is_reported_with_the_nearest() -> None:
+    for name, nearest in (
         ("AUTH_LIMIT_SIGNIM", "AUTH_LIMIT_SIGNIN"),
         ("AUTH_LIMITS_SIGNIN", "AUTH_LIMIT_SIGNIN"),
         ("auth_limit_signim", "AUTH_LIMIT_SIGNIN"),
@@ -24,10 +23,8 @@ BLOG: type[ServiceSettings] = blog_service.settings.DatabaseSettings
         ("AUTH_PRIVAT_KEY_FILE", "AUTH_PRIVATE_KEY_FILE"),
         ("AUTH_DATABASEURL", "AUTH_DATABASE_URL"),
         ("AUTH_XYZZY", None),
-    ],
-)
-def test_a_misspelt_name_is_reported_with_the_nearest(name: str, nearest: str | None) -> None:
-    assert unknown([(name, "3/60")], AUTH) == {name.upper(): nearest}
+    ):
+        assert unknown([(name, "3/60")], AUTH) == {name.upper(): nearest}, name
 
 
 OTHERS = """

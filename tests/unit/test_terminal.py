@@ -1,13 +1,11 @@
 """Exit codes of commands for scripts."""
 
-import pytest
-
 from service_kit.process.terminal import Health, health
 
 
-@pytest.mark.parametrize(
-    ("pipe", "well", "with_something_else"),
-    [
+def test_health_is_the_worst_of_pipe_and_open_problems() -> None:
+    """An unknown state is the worst."""
+    for pipe, well, with_something_else in (
         ("quiet", 0, 1),
         ("consuming", 0, 1),
         ("publishing", 0, 1),
@@ -15,11 +13,6 @@ from service_kit.process.terminal import Health, health
         ("broken: no relay is active", 2, 2),
         ("", 2, 2),
         ("marvellous", 2, 2),
-    ],
-)
-def test_health_is_the_worst_of_pipe_and_open_problems(
-    pipe: str, well: int, with_something_else: int
-) -> None:
-    """An unknown state is the worst."""
-    assert health(pipe) == Health(well)
-    assert health(pipe, needs_attention=True) == Health(with_something_else)
+    ):
+        assert health(pipe) == Health(well), pipe
+        assert health(pipe, needs_attention=True) == Health(with_something_else), pipe

@@ -15,6 +15,7 @@ from blog_service import texts
 from blog_service.invisible import remove_invisible
 from blog_service.settings import ApiSettings
 from service_kit.http.strict_json import strict_json
+from tests.support.refusals import refusal
 
 LINES: dict[str, tuple[Any, int]] = {
     "title": (texts.Title, texts.TITLE_LENGTH_MAX),
@@ -48,8 +49,7 @@ def kept(kind: Any, text: str) -> str:
 
 
 def is_refused(kind: Any, text: str) -> None:
-    with pytest.raises(ValidationError):
-        pytest.fail(f"{text!a} is kept as {kept(kind, text)!a}")
+    refusal(ValidationError, kept, kind, text)
 
 
 def test_the_limits() -> None:
@@ -64,15 +64,9 @@ def test_the_limits() -> None:
 REFUSED = [
     *(f"a{character}b" for character in TURNING),
     *(f"a{chr(code)}b" for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160))),
-    " ",
-    "\n\t\r\n",
-    "\u00a0\u2003\u3000",
-    "\u200b\u200d\ufeff",
-    "\u2028\u2029",
-    "\u3164\u115f\u2800\U0001d159",
-    "\ufe0f\u034f\u17b4\U000e0100",
-    "a" + 31 * "\u0301",
-    "a" + 31 * "\u0489",
+    *(" ", "\n\t\r\n", "\u00a0\u2003\u3000", "\u200b\u200d\ufeff", "\u2028\u2029"),
+    *("\u3164\u115f\u2800\U0001d159", "\ufe0f\u034f\u17b4\U000e0100"),
+    *("a" + 31 * "\u0301", "a" + 31 * "\u0489"),
     "a" + 20 * "\u0316" + "\u034f" + 20 * "\u0316",
     "a" + 20 * "\u0316" + "\u200d" + 20 * "\u0316",
 ]
@@ -94,9 +88,9 @@ def test_a_line_is_one_line() -> None:
             assert kept(kind, text) == text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-@pytest.mark.parametrize(
-    ("text", "as_kept"),
-    [
+def test_the_rest_is_kept_as_it_is() -> None:
+    """Composed, without white space around it, and otherwise untouched: it is text, never HTML."""
+    for text, as_kept in (
         ("  a b \n", "a b"),
         ("e\u0301", "é"),
         ("\u1100\u1161", "가"),
@@ -105,14 +99,10 @@ def test_a_line_is_one_line() -> None:
         ("שלום, \u200fworld\u200e", "שלום, \u200fworld\u200e"),
         ("👩\u200d👩\u200d👧", "👩\u200d👩\u200d👧"),
         ("a" + 30 * "\u0316", "a" + 30 * "\u0316"),
-    ],
-    ids=ascii,
-)
-def test_the_rest_is_kept_as_it_is(text: str, as_kept: str) -> None:
-    """Composed, without white space around it, and otherwise untouched: it is text, never HTML."""
-    for kind, _ in ALL.values():
-        if len(text) <= texts.DISPLAY_NAME_LENGTH_MAX:
-            assert kept(kind, text) == as_kept
+    ):
+        for kind, _ in ALL.values():
+            if len(text) <= texts.DISPLAY_NAME_LENGTH_MAX:
+                assert kept(kind, text) == as_kept, text
 
 
 HIDDEN = (
@@ -132,9 +122,9 @@ def test_what_hides_is_taken_out() -> None:
             is_refused(kind, hidden)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_what_a_script_or_an_emoji_needs_stays() -> None:
+    """Joiners, selectors, the flags made of tags, isolates that are closed."""
+    for text in (
         "می\u200cخواهم",  # Persian
         "क्\u200dष",  # Devanagari, with and without a joiner
         "क्\u200cष",
@@ -158,18 +148,14 @@ def test_what_hides_is_taken_out() -> None:
         "\u2067שלום\u2069 Ada",
         "\u2068مرحبا \u2066Ada\u2069\u2069",
         "שלום \u200eAda\u200f \u061c",
-    ],
-    ids=ascii,
-)
-def test_what_a_script_or_an_emoji_needs_stays(text: str) -> None:
-    """Joiners, selectors, the flags made of tags, isolates that are closed."""
-    for kind, _ in ALL.values():
-        assert kept(kind, text) == unicodedata.normalize("NFC", text).strip()
+    ):
+        for kind, _ in ALL.values():
+            assert kept(kind, text) == unicodedata.normalize("NFC", text).strip(), text
 
 
-@pytest.mark.parametrize(
-    ("text", "as_kept"),
-    [
+def test_what_only_looks_needed_goes() -> None:
+    """Messages in tags and selectors, and joiners that join nothing."""
+    for text, as_kept in (
         ("\U0001f3f4" + "\U000e0068\U000e0069" + "\U000e007f", "\U0001f3f4"),
         ("😀" + "\ufe0f" * 5 + "\U000e0101" * 5, "😀\ufe0f"),
         ("👩\u200d", "👩"),
@@ -177,45 +163,32 @@ def test_what_a_script_or_an_emoji_needs_stays(text: str) -> None:
         ("a\u200d👩", "a👩"),
         ("می\u200c\u200cخواهم", "میخواهم"),
         ("e\u200b\u0301", "é"),
-    ],
-    ids=ascii,
-)
-def test_what_only_looks_needed_goes(text: str, as_kept: str) -> None:
-    """Messages in tags and selectors, and joiners that join nothing."""
-    for kind, _ in ALL.values():
-        assert kept(kind, text) == as_kept
+    ):
+        for kind, _ in ALL.values():
+            assert kept(kind, text) == as_kept, text
 
 
 def test_isolates_that_are_open_or_needed_by_nothing_are_refused() -> None:
     """And overrides in any case."""
     for text in (
-        "שלום \u2066Ada",
-        "שלום Ada\u2069",
-        "שלום \u2069Ada\u2066",
-        "a\u2067b\u2069c",
-        "a \u2066b\u2069 c",
-        "שלום \u202eAda\u202c",
+        *("שלום \u2066Ada", "שלום Ada\u2069", "שלום \u2069Ada\u2066", "a\u2067b\u2069c"),
+        *("a \u2066b\u2069 c", "שלום \u202eAda\u202c"),
     ):
         for kind, _ in ALL.values():
             is_refused(kind, text)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+def test_nobody_is_called_deleted_user() -> None:
+    """However it is spelled: it is what readers see where an account was deleted."""
+    for name in (
         *("deleted user", "Deleted User", "DELETED USER"),
         *("deleted  user", "deleteduser", "[deleted user]", "deleted_user.", "deleted\u00a0user"),
         *("de\u200bleted user", "de\u00adleted us\U000e0061er", "deleted user\ufe0f"),
         *("ｄｅｌｅｔｅｄ user", "𝐝𝐞𝐥𝐞𝐭𝐞𝐝 𝐮𝐬𝐞𝐫", "dеlеtеd usеr", "DЕLЕТЕD USЕR"),
         *("d3l3t3d us3r", "de1eted user", "deIeted user", "délété́d üser"),
-    ],
-    ids=ascii,
-)
-def test_nobody_is_called_deleted_user(name: str) -> None:
-    """However it is spelled: it is what readers see where an account was deleted."""
-    with pytest.raises(ValidationError, match="deleted accounts"):
-        kept(texts.DisplayName, name)
-    assert kept(texts.Title, name)
+    ):
+        assert "deleted accounts" in str(refusal(ValidationError, kept, texts.DisplayName, name))
+        assert kept(texts.Title, name), name
 
 
 @pytest.mark.parametrize("name", ["Deleted Users Club", "undeleted user", "Lisa Deleter", "user"])
@@ -227,8 +200,7 @@ def test_what_grows_when_it_is_composed_keeps_to_the_limit() -> None:
     """A few characters are two in their composed form."""
     grows = "\u0958" * texts.TITLE_LENGTH_MAX
     assert len(unicodedata.normalize("NFC", grows)) == 2 * len(grows)
-    with pytest.raises(ValidationError):
-        kept(texts.Title, grows)
+    is_refused(texts.Title, grows)
 
 
 @given(TEXTS)
@@ -273,19 +245,16 @@ def test_the_longest_post_fits_into_a_body_in_any_spelling() -> None:
     assert len(("🐘" * texts.POST_LENGTH_MAX).encode()) <= body_bytes_max
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+def test_addresses_of_pictures() -> None:
+    """What a browser can fetch safely is kept as it is."""
+    for url in (
         "https://example.org",
         "https://example.org/a/b.png?size=2&x=%20#top",
         "https://img.example:8443/~ada/(1).png",
         "https://[2001:db8::1]/a.png",
         "https://xn--bcher-kva.example/",
-    ],
-)
-def test_addresses_of_pictures(url: str) -> None:
-    """What a browser can fetch safely is kept as it is."""
-    assert kept(texts.AvatarUrl, url) == url
+    ):
+        assert kept(texts.AvatarUrl, url) == url, url
 
 
 NO_ADDRESSES = """

@@ -23,6 +23,7 @@ from contracts.tokens import LEEWAY_SECONDS, AccessToken, InvalidToken, TokenVer
 from contracts.tokens.keys import jwk, jwks
 from contracts.tokens.verifier import LIFETIME_SECONDS_MAX, TOKEN_BYTES_MAX
 from tests.support.builders import NOON
+from tests.support.refusals import refusal
 from tests.support.tables import one_by_one
 
 ISSUER = "https://auth.example"
@@ -144,10 +145,9 @@ def _unnamed_parameters(digest: bytes) -> bytes:
 
 def reason(verifier: TokenVerifier, token: str) -> str:
     """Return why ``token`` is refused; the message is always the same."""
-    with pytest.raises(InvalidToken) as caught:
-        verifier.verify(token)
-    assert str(caught.value) == "the access token is invalid or has expired"
-    return caught.value.reason
+    refused = refusal(InvalidToken, verifier.verify, token)
+    assert str(refused) == "the access token is invalid or has expired"
+    return refused.reason
 
 
 class TestAccepted:
