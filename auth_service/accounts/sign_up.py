@@ -5,6 +5,7 @@ up at the same time, and each transaction waits for the disk.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -20,10 +21,11 @@ from auth_service.users.new_address import validate_new_address
 from auth_service.users.passwords import Passwords
 from auth_service.users.table import to_user
 from contracts.events import UserCreated
+from service_kit.database.statements import Statement
+from service_kit.database.transactions import Transaction, transaction
 
-# Built once: building them costs more than running them.
-_ADD = select(NEW_USER)
-_ADD_WITH_SESSION = starting_session(NEW_USER)
+_ADD: Final = Statement(select(NEW_USER))
+_ADD_WITH_SESSION: Final = Statement(starting_session(NEW_USER))
 
 
 async def sign_up(
@@ -48,15 +50,15 @@ async def sign_up(
     """
     email = validate_new_address(email)
     password_hash = await passwords.hash(password)
-    async with engine.begin() as connection:
-        user = await add_user(connection, email=email, password_hash=password_hash, session=session)
+    async with transaction(engine) as begun:
+        user = await add_user(begun, email=email, password_hash=password_hash, session=session)
         if mail:
-            await request_mail(connection, user.id, Purpose.VERIFY_EMAIL)
+            await request_mail(begun, user.id, Purpose.VERIFY_EMAIL)
     return user
 
 
 async def add_user(
-    connection: AsyncConnection,
+    connection: AsyncConnection | Transaction,
     *,
     email: str,
     password_hash: str,
@@ -75,12 +77,11 @@ async def add_user(
     """
     values = new_user_parameters(email, password_hash, roles)
     if session is None:
-        added = await connection.execute(_ADD, values)
+        added = await _ADD.on(connection, values)
     else:
-        added = await connection.execute(_ADD_WITH_SESSION, values | session_parameters(session))
-    row = added.one_or_none()
-    if row is None:
+        added = await _ADD_WITH_SESSION.on(connection, values | session_parameters(session))
+    if not added:
         raise EmailTaken
-    user = to_user(row)
+    user = to_user(added[0])
     await record(connection, UserCreated.type, user.state())
     return user

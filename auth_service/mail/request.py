@@ -8,12 +8,25 @@ from contextvars import ContextVar
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Text, Uuid, func, insert, literal, select, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Text,
+    Uuid,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.mail.letters import Purpose
 from auth_service.mail.table import mails
 from auth_service.users.table import users
+from service_kit.database.statements import Statement
+from service_kit.database.transactions import Transaction
 
 WAITING_MAX: Final = 10
 """Queued mails of one purpose to one user: more than the limits let through during the hours for
@@ -23,8 +36,29 @@ request_networks: ContextVar[tuple[str, ...]] = ContextVar("networks", default=(
 """Keyed hashes of the networks that the current request comes from; empty for a command."""
 
 
+_PURPOSE: Final = bindparam("mail_purpose", type_=Text)
+_CAUSES: Final = bindparam("causes", type_=ARRAY(Text))
+
+
+def _queue(user_id: Any, *recipients: ColumnElement[bool]) -> Statement:
+    """Queue a mail to each of ``recipients``, unless too many of its kind wait."""
+    waiting = select(func.count()).where(mails.c.user_id == user_id, mails.c.purpose == _PURPOSE)
+    mail = select(user_id, _PURPOSE, bindparam("address_id", type_=BigInteger), _CAUSES)
+    columns = ["user_id", "purpose", "former_email_id", "networks"]
+    has_room = waiting.scalar_subquery() < WAITING_MAX
+    return Statement(insert(mails).from_select(columns, mail.where(*recipients, has_room)))
+
+
+_REQUEST: Final = _queue(bindparam("recipient_id", type_=Uuid))
+_REQUEST_TO: Final = _queue(
+    users.c.id,
+    users.c.email == bindparam("recipient_email", type_=Text),
+    users.c.status == "active",
+)
+
+
 async def request_mail(
-    connection: AsyncConnection,
+    connection: AsyncConnection | Transaction,
     user_id: UUID,
     purpose: Purpose,
     *,
@@ -35,8 +69,15 @@ async def request_mail(
     Parameters:
         former_email_id: the former address that it goes to; None: the present one.
     """
-    recipient = select(*_values(literal(user_id, Uuid), purpose, former_email_id))
-    await _queue(connection, recipient.where(_has_room(literal(user_id, Uuid), purpose)))
+    await _REQUEST.on(
+        connection,
+        {
+            "recipient_id": user_id,
+            "mail_purpose": purpose.value,
+            "address_id": former_email_id,
+            "causes": list(request_networks.get()),
+        },
+    )
 
 
 async def request_mail_to(connection: AsyncConnection, email: str, purpose: Purpose) -> None:
@@ -47,26 +88,12 @@ async def request_mail_to(connection: AsyncConnection, email: str, purpose: Purp
     crashes within that second, the mail is lost, and its user requests another.
     """
     await connection.execute(text("SET LOCAL synchronous_commit TO off"))
-    recipient = select(*_values(users.c.id, purpose, None)).where(
-        users.c.email == email, users.c.status == "active", _has_room(users.c.id, purpose)
+    await _REQUEST_TO.on(
+        connection,
+        {
+            "recipient_email": email,
+            "mail_purpose": purpose.value,
+            "address_id": None,
+            "causes": list(request_networks.get()),
+        },
     )
-    await _queue(connection, recipient)
-
-
-def _values(user_id: Any, purpose: Purpose, former_email_id: int | None) -> tuple[Any, ...]:
-    return (
-        user_id,
-        literal(purpose.value, Text),
-        literal(former_email_id, BigInteger),
-        literal(list(request_networks.get()), ARRAY(Text)),
-    )
-
-
-def _has_room(user_id: Any, purpose: Purpose) -> Any:
-    waiting = select(func.count()).where(mails.c.user_id == user_id, mails.c.purpose == purpose)
-    return waiting.scalar_subquery() < WAITING_MAX
-
-
-async def _queue(connection: AsyncConnection, recipient: Any) -> None:
-    columns = ["user_id", "purpose", "former_email_id", "networks"]
-    await connection.execute(insert(mails).from_select(columns, recipient))

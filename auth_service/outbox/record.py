@@ -10,14 +10,32 @@ Not here: publishing (``relay``). No request touches the broker.
 """
 
 from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import JSON, Text, cast, func, insert, literal, null, select, text, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    func,
+    insert,
+    null,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.outbox.table import RELAY_LEASE, outbox_events
 from auth_service.outbox.urgent import is_urgent
 from contracts.events import Data, UserState, UserTombstone
+from service_kit.database.statements import Statement
+from service_kit.database.transactions import Transaction
 from service_kit.process.telemetry import traceparent
 
 _RECORD_MANY = text(
@@ -28,22 +46,38 @@ _RECORD_MANY = text(
 )
 
 
-async def record(connection: AsyncConnection, event_type: str, data: Data) -> None:
+_RECORD: Final = Statement(
+    insert(outbox_events)
+    .values(
+        type=bindparam("event_type", type_=Text),
+        user_id=bindparam("subject_id", type_=Uuid),
+        version=bindparam("subject_version", type_=BigInteger),
+        occurred_at=func.coalesce(
+            bindparam("deleted_at", type_=DateTime(timezone=True)), func.clock_timestamp()
+        ),
+        payload=cast(bindparam("data", type_=Text), JSON),
+        traceparent=bindparam("trace", type_=Text),
+        is_urgent=bindparam("overtakes", type_=Boolean),
+    )
+    .returning(RELAY_LEASE.wake())
+)
+
+
+async def record(connection: AsyncConnection | Transaction, event_type: str, data: Data) -> None:
     """Insert the event of ``event_type`` with ``data``; the commit wakes the relay."""
-    # A deletion is applied from its headers alone, so the event's time must be the tombstone's.
-    deleted_at = data.deleted_at if isinstance(data, UserTombstone) else None
-    await connection.execute(
-        insert(outbox_events)
-        .values(
-            type=event_type,
-            user_id=data.subject,
-            version=data.subject_version,
-            occurred_at=deleted_at or func.clock_timestamp(),
-            payload=cast(literal(data.model_dump_json(), Text), JSON),
-            traceparent=traceparent.get(),
-            is_urgent=is_urgent(data),
-        )
-        .returning(RELAY_LEASE.wake())
+    await _RECORD.on(
+        connection,
+        {
+            "event_type": event_type,
+            "subject_id": data.subject,
+            "subject_version": data.subject_version,
+            # A deletion is applied from its headers alone, so the event's time must be the
+            # tombstone's.
+            "deleted_at": data.deleted_at if isinstance(data, UserTombstone) else None,
+            "data": data.model_dump_json(),
+            "trace": traceparent.get(),
+            "overtakes": is_urgent(data),
+        },
     )
 
 

@@ -29,6 +29,8 @@ from auth_service.sessions.sign_in import WrongCredentials, sign_in
 from auth_service.sessions.sign_out import Scope, sign_out
 from auth_service.sessions.start import start_session
 from auth_service.throttle.network import Network
+from auth_service.users.token_validity import reset_future_validity_alone
+from service_kit.database.transactions import transaction
 from service_kit.http import problems
 from service_kit.http.openapi import TOKEN, documented
 from service_kit.http.pagination import Page
@@ -62,18 +64,19 @@ async def post_signin(
         verified = await sign_in(
             auth, email=body.email, password=body.password.get_secret_value(), network=network
         )
-        async with auth.engine.begin() as connection:
+        async with transaction(auth.engine) as begun:
             started = await start_session(
-                connection,
+                begun,
                 verified.user.id,
                 verified.password_hash,
                 session,
                 session_limits(auth.settings),
             )
             if started is not None:
-                await notify_of_new_device(auth, connection, verified, session)
+                await notify_of_new_device(auth, begun, verified, session)
         if started is not None:
             user, at = started
+            user = await reset_future_validity_alone(auth.engine, user, at=at)
             response.headers.update(verified.headers)
             token = make_refresh_token(auth.secrets, session.id, 0)
             return await signed_in_response(

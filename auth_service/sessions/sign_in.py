@@ -17,11 +17,11 @@ from auth_service.users.model import AccountDisabled, BadEmail, User, normalised
 from auth_service.users.passwords import HashingBusy
 from auth_service.users.rehash import upgrade_hash
 from auth_service.users.table import to_user, users
+from service_kit.database.statements import Statement
 
 log = structlog.get_logger()
 
-# Built once: building it costs more than running it.
-_USER: Final = select(users).where(users.c.email == bindparam("email", type_=Text))
+_USER: Final = Statement(select(users).where(users.c.email == bindparam("email", type_=Text)))
 
 
 class WrongCredentials(Exception):
@@ -76,19 +76,18 @@ async def check_credentials(auth: Context, *, email: str, password: str, network
     """
     email = _normalised(email)
     attempt = await begin_attempt(auth.throttle, auth.settings, account=email, network=network)
-    async with auth.reads.connect() as connection:
-        row = (await connection.execute(_USER, {"email": email})).one_or_none()
+    row = next(iter(await _USER.alone(auth.engine, {"email": email})), None)
     try:
-        matches = await auth.passwords.matches(password, row.password_hash if row else None)
+        matches = await auth.passwords.matches(password, row["password_hash"] if row else None)
     except HashingBusy:
         await withdraw_attempt(auth.throttle, attempt)
         raise
     if not matches or row is None:
-        user_id = str(row.id) if row else None
+        user_id = str(row["id"]) if row else None
         log.info("authn_login_fail", user_id=user_id, network=_network_hash(auth, network))
         raise WrongCredentials
     await record_success(auth.throttle, attempt)
-    return Verified(to_user(row), row.password_hash, attempt.headers, attempt.from_known_network)
+    return Verified(to_user(row), row["password_hash"], attempt.headers, attempt.from_known_network)
 
 
 def _network_hash(auth: Context, network: str) -> str:

@@ -8,14 +8,13 @@ ones.
 
 from datetime import datetime
 from functools import cache
+from typing import Final
 from uuid import UUID
 
-import structlog
 from sqlalchemy import (
     CTE,
     Select,
     Text,
-    Update,
     Uuid,
     bindparam,
     delete,
@@ -33,16 +32,15 @@ from auth_service.sessions.queries import is_live
 from auth_service.sessions.table import sessions
 from auth_service.users.model import User
 from auth_service.users.table import to_user, users
-from auth_service.users.token_validity import reset_future_validity
-
-log = structlog.get_logger()
+from service_kit.database.statements import Statement
+from service_kit.database.transactions import Transaction
 
 
 def starting_session(user: CTE) -> Select[tuple[object, ...]]:
     """Build a query that returns the one user in ``user`` and starts a session for them.
 
-    Build it once: that takes longer than running it. Its parameters are ``session_parameters``. Its
-    column ``at`` is when the user was known to be entitled to a token, by PostgreSQL's clock.
+    Its parameters are ``session_parameters``. Its column ``at`` is when the user was known to be
+    entitled to a token, by PostgreSQL's clock.
     """
     begun = insert(sessions).from_select(
         ["id", "user_id", "user_agent"],
@@ -60,27 +58,29 @@ def session_parameters(session: NewSession) -> dict[str, object]:
     return {"session_id": session.id, "session_user_agent": session.user_agent}
 
 
-_START = starting_session(
-    select(users)
-    .where(
-        users.c.id == bindparam("starting_user_id", type_=Uuid),
-        users.c.status == "active",
-        users.c.password_hash == bindparam("verified_hash"),
+_START: Final = Statement(
+    starting_session(
+        select(users)
+        .where(
+            users.c.id == bindparam("starting_user_id", type_=Uuid),
+            users.c.status == "active",
+            users.c.password_hash == bindparam("verified_hash", type_=Text),
+        )
+        # Excludes changes of the row, but not the check of the session's foreign key.
+        .with_for_update(key_share=True)
+        .cte("starting_user")
     )
-    # Excludes changes of the row, but not the check of the session's foreign key.
-    .with_for_update(key_share=True)
-    .cte("starting_user")
 )
 
 
 async def start_session(
-    connection: AsyncConnection,
+    connection: AsyncConnection | Transaction,
     user_id: UUID,
     password_hash: str,
     session: NewSession,
     limits: Limits,
 ) -> tuple[User, datetime] | None:
-    """Start ``session``, and end the longest idle one if there are too many.
+    """Start ``session``, and end the longest idle one if there are too many; the caller commits.
 
     Parameters:
         password_hash: the stored hash that the user's password matched.
@@ -95,16 +95,16 @@ async def start_session(
         "verified_hash": password_hash,
         **session_parameters(session),
     }
-    row = (await connection.execute(_START, values)).one_or_none()
+    row = next(iter(await _START.on(connection, values)), None)
     if row is None:
         return None
-    values = {"room_user_id": user_id, "new_session_id": session.id}
-    await connection.execute(_make_room(limits), values)
-    return await reset_future_validity(connection, to_user(row), at=row.at), row.at
+    # A statement of its own: it sees the sessions that started while the first one waited.
+    await _make_room(limits).on(connection, {"room_user_id": user_id, "new_session_id": session.id})
+    return to_user(row), row["at"]
 
 
 @cache
-def _make_room(limits: Limits) -> Update:
+def _make_room(limits: Limits) -> Statement:
     """End a user's sessions above the limit, and delete ended ones above the same number.
 
     Its parameters are ``room_user_id`` and ``new_session_id``, which stays.
@@ -117,7 +117,7 @@ def _make_room(limits: Limits) -> Update:
     outdated = delete(sessions).where(
         sessions.c.id.in_(over.order_by(newest_first).offset(limits.per_user))
     )
-    return (
+    return Statement(
         update(sessions)
         .where(sessions.c.id.in_(others.order_by(newest_first).offset(limits.per_user - 1)))
         .values(ended_at=func.now(), end_reason=EndReason.TOO_MANY)

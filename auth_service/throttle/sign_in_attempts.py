@@ -17,13 +17,21 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy import text
 
 from auth_service.settings import ApiSettings
 from auth_service.throttle.model import Charge, delays
 from auth_service.throttle.network import network_charges
-from auth_service.throttle.throttle import NO_WAIT, REFUND, Throttle, TooManyRequests
+from auth_service.throttle.throttle import (
+    FROM_SPENT,
+    NO_WAIT,
+    REFUND,
+    SPENT,
+    Throttle,
+    TooManyRequests,
+    spending,
+)
 from service_kit.database.away import DATABASE_AWAY
+from service_kit.database.statements import Statement
 from service_kit.http.rate_limits import rate_limit_headers
 from service_kit.process.clock import AHEAD_SQL
 
@@ -38,9 +46,8 @@ DELAY: Final = "signin_delay"
 # failure in a row blocks for the n-th delay, or the last one. NULL blocks nothing; neither does a
 # block longer than the last delay, which a clock that was set back has left. The wait is computed
 # from the present clock, because a block may have been set after this statement's `now()`.
-_COUNT: Final = text(
-    f"""
-    WITH rules AS (
+_COUNTING: Final = f"""
+    rules AS (
         SELECT CAST(:delays AS integer[]) AS delays, :memory * interval '1 second' AS memory
     ), counted AS (
         INSERT INTO throttle_failures AS failures (key, count, blocked_until, forgotten_at)
@@ -63,40 +70,61 @@ _COUNT: Final = text(
             OR failures.blocked_until > now() + {AHEAD_SQL}
                 + (SELECT delays[cardinality(delays)] FROM rules) * interval '1 second'
         RETURNING key
+    ), network AS (
+        SELECT EXISTS (
+            SELECT FROM throttle_known_networks WHERE key = :key AND forgotten_at > now()
+        ) AS is_known
     )
-    SELECT EXISTS (SELECT FROM counted) AS is_counted,
-           EXISTS (
-               SELECT FROM throttle_known_networks WHERE key = :key AND forgotten_at > now()
-           ) AS is_known,
-           (SELECT extract(epoch FROM blocked_until - clock_timestamp())
-            FROM throttle_failures WHERE key = :key) AS wait_seconds,
-           {NO_WAIT}
-    """  # noqa: S608 - made of a constant
+"""  # noqa: S608 - made of a constant
+
+# In a known network the last charge, the account's, does not apply.
+_SPENDING: Final = spending(
+    which="place < cardinality(:keys) OR NOT (SELECT is_known FROM network)",
+    condition="EXISTS (SELECT FROM counted)",
 )
 
-_UNCOUNT: Final = text(
+# What is counted is spent by the same statement. All statements lock the row of failures first,
+# then those of rates, then that of the known network, so that none waits for another in a circle.
+_BEGIN: Final = Statement(
+    f"""
+    WITH {_COUNTING}, {_SPENDING} {SPENT},
+           EXISTS (SELECT FROM counted) AS is_counted,
+           (SELECT is_known FROM network) AS is_known,
+           (SELECT CAST(extract(epoch FROM blocked_until - clock_timestamp()) AS float)
+            FROM throttle_failures WHERE key = :key) AS wait_seconds
+    {FROM_SPENT}
+    """  # noqa: S608 - made of constants
+)
+
+_UNCOUNT: Final = Statement(
     "UPDATE throttle_failures SET count = count - 1, blocked_until = NULL WHERE key = :key"
 )
+
+_FORGET: Final = "forgotten AS (DELETE FROM throttle_failures WHERE key = :key RETURNING key)"
+
+_FORGOTTEN: Final = "(SELECT count(*) >= 0 FROM forgotten)"
+"""Always true, once the row of failures is gone."""
 
 # Renewing a known network once a day is enough.
 _REMEMBER: Final = """
     INSERT INTO throttle_known_networks AS known (key, forgotten_at)
-    VALUES (:key, now() + :days * interval '1 day')
+    SELECT CAST(:key AS bytea), now() + :days * interval '1 day' WHERE {condition}
     ON CONFLICT (key) DO UPDATE SET forgotten_at = excluded.forgotten_at
     WHERE known.forgotten_at < excluded.forgotten_at - interval '1 day'
 """
 
-_SUCCEED: Final = text(
+_SUCCEED: Final = Statement(
     f"""
-    WITH forgotten AS (DELETE FROM throttle_failures WHERE key = :key), known AS ({_REMEMBER})
-    {REFUND}
+    WITH {_FORGET}, refunded AS (
+        {REFUND.format(condition=_FORGOTTEN)} RETURNING rates.key
+    ), remembered AS (
+        {_REMEMBER.format(condition="(SELECT count(*) >= 0 FROM refunded)")} RETURNING known.key
+    )
+    SELECT {NO_WAIT}, (SELECT count(*) FROM remembered)
     """  # noqa: S608 - made of constants
 )
 
-
-_REMEMBER_OWNER: Final = text(
-    f"WITH forgotten AS (DELETE FROM throttle_failures WHERE key = :key) {_REMEMBER}"  # noqa: S608 - made of constants
-)
+_REMEMBER_OWNER: Final = Statement(f"WITH {_FORGET} {_REMEMBER.format(condition=_FORGOTTEN)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,33 +159,33 @@ async def begin_attempt(
         "delays": delays(settings.signin_failures_free, settings.signin_delay_seconds_max),
         "memory": settings.signin_memory_seconds,
     }
-    async with throttle.connect() as connection:
-        found = (await connection.execute(_COUNT, {"key": key, **rules})).one()
-        if not found.is_counted:
-            # The block may be newer than the statement's view of the table, and so unknown to it.
-            raise _too_early(settings, max(float(found.wait_seconds or 0), 1.0))
-        if found.is_known:
-            failures.pop()
-        try:
-            headers = await throttle.spend_on(connection, *attempts, *failures)
-        except TooManyRequests:
-            await connection.execute(_UNCOUNT, {"key": key})
-            raise
-    return Attempt(key, tuple(failures), headers, found.is_known)
+    await throttle.clean_occasionally()
+    charges = [*attempts, *failures]
+    rows = await throttle.run(_BEGIN, {"key": key, **rules, **throttle.arrays(charges)})
+    found = rows[0]
+    if not found["is_counted"]:
+        # The block may be newer than the statement's view of the table, and so unknown to it.
+        raise _too_early(settings, max(found["wait_seconds"] or 0, 1.0))
+    if found["is_known"]:
+        failures.pop()
+    try:
+        headers = await throttle.settle([*attempts, *failures], rows)
+    except TooManyRequests:
+        await throttle.run(_UNCOUNT, {"key": key})
+        raise
+    return Attempt(key, tuple(failures), headers, found["is_known"])
 
 
 async def record_success(throttle: Throttle, attempt: Attempt) -> None:
     """The password was right: reset the failures and remember the network."""
     values = {"key": attempt.key, "days": KNOWN_DAYS, **throttle.arrays(attempt.charges)}
-    async with throttle.connect() as connection:
-        await connection.execute(_SUCCEED, values)
+    await throttle.run(_SUCCEED, values)
 
 
 async def withdraw_attempt(throttle: Throttle, attempt: Attempt) -> None:
     """Undo an attempt whose password was not checked."""
-    async with throttle.connect() as connection:
-        await connection.execute(_UNCOUNT, {"key": attempt.key})
-        await throttle.refund_on(connection, *attempt.charges)
+    await throttle.run(_UNCOUNT, {"key": attempt.key})
+    await throttle.refund(*attempt.charges)
 
 
 async def remember_network(throttle: Throttle, *, account: str, network: str) -> None:
@@ -168,8 +196,7 @@ async def remember_network(throttle: Throttle, *, account: str, network: str) ->
     """
     values = {"key": throttle.key("signin", network, account), "days": KNOWN_DAYS}
     try:
-        async with throttle.connect() as connection:
-            await connection.execute(_REMEMBER_OWNER, values)
+        await throttle.run(_REMEMBER_OWNER, values)
     except DATABASE_AWAY as error:
         log.warning("throttle.network_not_recorded", error=type(error).__name__)
 

@@ -9,16 +9,16 @@ than its limit can last, which a clock that was set back has left, counts as out
 Changing a rate or the secret resets what was spent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.secrets import Secrets
 from auth_service.throttle.model import Balance, Charge, headers
-from service_kit.database.engines import autocommitting
+from service_kit.database.alone import RowLike
+from service_kit.database.statements import Statement
 from service_kit.http.problems import Problem
 from service_kit.http.rate_limits import too_many_requests
 from service_kit.process.clock import AHEAD_SQL
@@ -45,13 +45,13 @@ _SIZE: Final = "(SELECT size FROM charges WHERE charges.key = excluded.key)"
 # A unit is spent if it fits; `now()` is the statement's, which is a transaction of its own. If
 # another request changes a row in the meantime, the second WHERE checks it again. A charge may
 # therefore be refused there after others were spent, which are then refunded.
-_SPEND: Final = text(
-    f"""
-    WITH charges AS (
+_SPENDING: Final = f"""
+    charges AS (
         SELECT key, unit * interval '1 microsecond' AS unit,
                size * interval '1 microsecond' AS size, place
         FROM unnest(CAST(:keys AS bytea[]), CAST(:units AS bigint[]), CAST(:sizes AS bigint[]))
             WITH ORDINALITY AS charges (key, unit, size, place)
+        WHERE {{which}}
     ), seen AS (
         SELECT place, key, size, known.empty_at, known.empty_at + unit <= now() + size AS fits
         FROM charges LEFT JOIN throttle_rates AS rates USING (key),
@@ -59,22 +59,39 @@ _SPEND: Final = text(
     ), spent AS (
         INSERT INTO throttle_rates AS rates (key, empty_at)
         SELECT key, now() + unit FROM charges
-        WHERE (SELECT bool_and(fits) FROM seen)
+        WHERE {{condition}} AND (SELECT bool_and(fits) FROM seen)
         ORDER BY key
         ON CONFLICT (key) DO UPDATE
         SET empty_at = {_EMPTY_AT.format(size=_SIZE)} + (excluded.empty_at - now())
         WHERE {_EMPTY_AT.format(size=_SIZE)} + (excluded.empty_at - now()) <= now() + {_SIZE}
         RETURNING key, empty_at
     )
+"""  # noqa: S608 - made of a constant
+
+SPENT: Final = f"""
     SELECT seen.fits AND (spent.key IS NOT NULL OR NOT (SELECT bool_and(fits) FROM seen)) AS fits,
            spent.key IS NOT NULL AS is_spent,
            CAST(extract(epoch FROM least(coalesce(spent.empty_at, seen.empty_at) - now(), size))
                * 1000000 AS bigint) AS out_us,
            {NO_WAIT}
-    FROM seen LEFT JOIN spent USING (key)
-    ORDER BY place
-    """  # noqa: S608 - made of a constant
-)
+"""  # noqa: S608 - made of a constant
+"""SQL that selects what ``Throttle.settle`` reads, a row for each charge, from ``FROM_SPENT``."""
+
+FROM_SPENT: Final = "FROM seen LEFT JOIN spent USING (key) ORDER BY place"
+
+
+def spending(*, which: str = "TRUE", condition: str = "TRUE") -> str:
+    """SQL of the tables ``charges``, ``seen`` and ``spent``, which spend all charges or none.
+
+    Parameters:
+        which: SQL that is true for a charge that counts; ``place`` is its number, from 1.
+        condition: SQL that must be true, or nothing is spent. It is evaluated before any row of
+            ``throttle_rates`` is locked.
+    """
+    return _SPENDING.format(which=which, condition=condition)
+
+
+_SPEND: Final = Statement(f"WITH {spending()} {SPENT} {FROM_SPENT}")
 
 REFUND: Final = """
     UPDATE throttle_rates AS rates SET empty_at = rates.empty_at - unit * interval '1 microsecond'
@@ -82,6 +99,7 @@ REFUND: Final = """
         SELECT key, unit
         FROM unnest(CAST(:keys AS bytea[]), CAST(:units AS bigint[])) AS charges (key, unit)
             JOIN throttle_rates USING (key)
+        WHERE {condition}
         ORDER BY key
         FOR UPDATE OF throttle_rates
     ) AS locked
@@ -89,9 +107,11 @@ REFUND: Final = """
 """
 """SQL that returns ``units`` of ``keys``."""
 
+_REFUND: Final = Statement(REFUND.format(condition="TRUE"))
 
-def _clean(table: str, outdated_at: str) -> TextClause:
-    return text(
+
+def _clean(table: str, outdated_at: str) -> Statement:
+    return Statement(
         f"""
         DELETE FROM {table} WHERE key IN (
             SELECT key FROM {table} WHERE {outdated_at} < now()
@@ -125,7 +145,7 @@ class Throttle:
     """The limits of this service."""
 
     def __init__(self, engine: AsyncEngine, secrets: Secrets) -> None:
-        self._autocommitting = autocommitting(engine)
+        self._engine = engine
         self._secrets = secrets
         self._calls = 0
 
@@ -145,32 +165,29 @@ class Throttle:
         Raises:
             TooManyRequests: a limit is spent.
         """
-        async with self.connect() as connection:
-            return await self.spend_on(connection, *charges)
+        await self.clean_occasionally()
+        return await self.settle(charges, await self.run(_SPEND, self.arrays(charges)))
 
-    def connect(self) -> AsyncConnection:
-        """A connection for the methods below, on which each statement is a transaction."""
-        return self._autocommitting.connect()
+    async def run(self, statement: Statement, values: Mapping[str, object]) -> Sequence[RowLike]:
+        """Run ``statement`` as a transaction of its own; return its rows."""
+        return await statement.alone(self._engine, values)
 
-    async def spend_on(self, connection: AsyncConnection, *charges: Charge) -> dict[str, str]:
-        """Do the same as ``spend`` on a connection of ``connect``."""
-        await self._clean_occasionally(connection)
-        sizes = [charge.rate.window_us for charge in charges]
-        rows = await connection.execute(_SPEND, {**self.arrays(charges), "sizes": sizes})
+    async def settle(self, charges: Sequence[Charge], rows: Sequence[RowLike]) -> dict[str, str]:
+        """Return or raise what ``spend`` does, given the ``rows`` of ``SPENT`` for ``charges``."""
         found = list(zip(charges, rows, strict=True))
-        spent = [charge for charge, row in found if row.is_spent]
+        spent = [charge for charge, row in found if row["is_spent"]]
         if spent and len(spent) < len(charges):
-            await self.refund_on(connection, *spent)
-        balances = [Balance(charge, row.fits, row.out_us) for charge, row in found]
+            await self.refund(*spent)
+        balances = [Balance(charge, row["fits"], row["out_us"]) for charge, row in found]
         violated = [balance.charge.name for balance in balances if not balance.fits]
         if violated:
             log.warning("excess_rate_limit_exceeded", limits=violated)
             raise TooManyRequests(violated, headers(balances))
         return headers(balances)
 
-    async def refund_on(self, connection: AsyncConnection, *charges: Charge) -> None:
+    async def refund(self, *charges: Charge) -> None:
         """Refund spent charges that turned out not to count."""
-        await connection.execute(text(REFUND), self.arrays(charges))
+        await self.run(_REFUND, self.arrays(charges))
 
     def arrays(self, charges: Sequence[Charge]) -> dict[str, Any]:
         """The statement parameters for ``charges``."""
@@ -178,10 +195,12 @@ class Throttle:
             # Includes the rate: units spent at another rate may take longer to return.
             "keys": [self.key(charge.name, charge.who, str(charge.rate)) for charge in charges],
             "units": [charge.rate.unit_us for charge in charges],
+            "sizes": [charge.rate.window_us for charge in charges],
         }
 
-    async def _clean_occasionally(self, connection: AsyncConnection) -> None:
+    async def clean_occasionally(self) -> None:
+        """Delete outdated rows, once in ``CLEAN_EVERY`` calls."""
         self._calls += 1
         if self._calls % CLEAN_EVERY == 0:
             for statement in _CLEAN:
-                await connection.execute(statement)
+                await self.run(statement, {})

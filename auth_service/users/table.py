@@ -31,6 +31,7 @@ from auth_service.db import metadata
 from auth_service.users.model import User
 from contracts.events import VERSION_MAX
 from contracts.sync.digest_sql import bucket_sql
+from service_kit.database.alone import RowLike
 
 users = Table(
     "users",
@@ -104,17 +105,18 @@ NO_PENDING_EMAIL: Final[dict[str, Any]] = {"pending_email": None, "pending_email
 """The columns of a user without a pending address."""
 
 
-def to_user(row: Row[Any]) -> User:
+def to_user(row: Row[Any] | RowLike) -> User:
     """The living user in ``row``, which has all columns of the table."""
+    column = row._mapping if isinstance(row, Row) else row  # noqa: SLF001 - a public name
     return User(
-        id=row.id,
-        version=row.version,
-        email=row.email,
-        email_verified=row.email_verified,
-        roles=tuple(row.roles),
-        status=row.status,
-        tokens_valid_after=row.tokens_valid_after,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        pending_email=row.pending_email,
+        id=column["id"],
+        version=column["version"],
+        email=column["email"],
+        email_verified=column["email_verified"],
+        roles=tuple(column["roles"]),
+        status=column["status"],
+        tokens_valid_after=column["tokens_valid_after"],
+        created_at=column["created_at"],
+        updated_at=column["updated_at"],
+        pending_email=column["pending_email"],
     )

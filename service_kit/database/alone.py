@@ -5,9 +5,12 @@ fifths of the time, and for one with many rows a third. The driver prepares each
 connection.
 
 Guarantees: a session that has ended does not return to the pool.
+
+Not here: several statements in one transaction (``transactions``).
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from sqlalchemy.exc import DBAPIError
@@ -30,18 +33,26 @@ async def fetch_alone(engine: AsyncEngine, statement: str, *values: object) -> S
     Raises:
         Exception: the driver's errors, as they are.
     """
+    async with borrowed_driver(engine) as driver:
+        rows: Sequence[RowLike] = await driver.fetch(statement, *values)
+    return rows
+
+
+@asynccontextmanager
+async def borrowed_driver(engine: AsyncEngine) -> AsyncIterator[Any]:
+    """Borrow the driver's connection from the pool for the block."""
     borrowed = await engine.raw_connection()
     driver: Any = borrowed.driver_connection
     try:
-        rows: Sequence[RowLike] = await driver.fetch(statement, *values)
+        yield driver
     except BaseException as error:
-        if isinstance(error, Exception) and ends_session(error):
+        # A cancelled statement may still be at work, even a BEGIN.
+        if not isinstance(error, Exception) or ends_session(error) or driver.is_in_transaction():
             borrowed.invalidate()
         else:
             borrowed.close()
         raise
     borrowed.close()
-    return rows
 
 
 async def fetch_rows(

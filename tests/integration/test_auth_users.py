@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
 import pytest
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.mail.letters import Purpose
@@ -21,6 +20,7 @@ from auth_service.users.model import (
 )
 from auth_service.users.passwords import Passwords
 from contracts.events import UserCreated, UserDeleted, UserUpdated
+from service_kit.database.away import DATABASE_ERRORS
 from tests.support.accounts import Accounts
 from tests.support.eventually import eventually
 from tests.support.inbox import everything
@@ -106,7 +106,7 @@ class TestRecording:
             accounts.change_email(ada, NEW),
             accounts.delete(ada),
         ):
-            with pytest.raises(DBAPIError):
+            with pytest.raises(DATABASE_ERRORS):
                 await attempt
 
         [event] = await accounts.outbox()

@@ -191,7 +191,7 @@ class TestSpending:
     async def test_all_charges_are_spent_or_none(self, limits: Limits) -> None:
         """One spent limit leaves the others unchanged; each request is one statement."""
         wide, narrow = Charge("wide", HOME, Rate(10, 60)), Charge("narrow", HOME, Rate(1, 60))
-        with statements() as executed:
+        with statements("throttle") as executed:
             await limits.spend(wide, narrow)
             refusals = [await limits.refused(wide, narrow) for _ in range(20)]
         assert len(executed) == 21
