@@ -1,4 +1,4 @@
-"""The commands behind `make`: `python -m local up|down|status|logs|env|demo|servers|browser`.
+"""The commands behind `make`: `python -m local --help` lists them.
 
 Guarantees: commands that use servers refuse a shell with the settings of another checkout; a
 failure is one sentence on standard error and exit code 1; `env` writes only exports to standard
@@ -74,6 +74,15 @@ def demo() -> None:
 
     refuse_others_exports()
     run()
+
+
+@app.command()
+def service(name: str) -> None:
+    """Create a broker account and a database for a service of your own; print shell exports."""
+    from local.new_service import exports
+
+    refuse_others_exports()
+    print(exports(name))
 
 
 @app.command()

@@ -63,6 +63,10 @@ class Broker:
         """Return the AMQP URL for the services."""
         return f"{self.address}/{_quoted(vhost)}"
 
+    def account_url(self, vhost: str, user: str, password: str) -> str:
+        """Return the AMQP URL for a user other than the administrator."""
+        return as_user(self.amqp_url(vhost), user, password)
+
     def is_ready(self) -> bool:
         """Return whether AMQP and the management API respond now."""
         try:
@@ -89,6 +93,18 @@ class Broker:
         self._call("PUT", f"vhosts/{_quoted(name)}")
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         self._call("PUT", f"permissions/{_quoted(name)}/{user}", everything)
+
+    def load(self, definitions: Mapping[str, object]) -> None:
+        """Create or update everything that RabbitMQ's definitions name.
+
+        Raises:
+            LocalError: the management API does not respond, or refuses.
+        """
+        self._call("POST", "definitions", dict(definitions))
+
+    def delete_user(self, name: str) -> None:
+        """Delete a user, if it exists."""
+        self._call("DELETE", f"users/{_quoted(name)}", missing_ok=True)
 
     def delete_vhost(self, name: str) -> None:
         """Delete a virtual host with its contents and connections, if it exists."""
@@ -162,6 +178,13 @@ class Broker:
                 "administrator."
             )
         return response.json() if response.content else None
+
+
+def as_user(amqp_url: str, user: str, password: str) -> str:
+    """Return the same address for another user."""
+    parts = urlsplit(amqp_url)
+    place = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{_quoted(user)}:{_quoted(password)}@{place}").geturl()
 
 
 def require_login(url: str) -> None:

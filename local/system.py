@@ -10,14 +10,16 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
+from contracts.events.accounts import RELAY, consumer
 from local import docker_rabbitmq, environment
 from local.account import ensure_account
 from local.addresses import Addresses, Ports, url
 from local.broker import require_login
+from local.broker_accounts import ensure_accounts
 from local.errors import LocalError
 from local.keys import ensure_keys
 from local.lock import locked
-from local.paths import LOCAL, LOGS, ROOT, VHOST, program
+from local.paths import LOCAL, LOGS, ROOT, program
 from local.ports import free_port
 from local.postgres import embedded
 from local.postgres_server import PostgresServer
@@ -157,8 +159,8 @@ def _broker_urls() -> tuple[str, str]:
         for each in dict.fromkeys((auth, blog)):
             require_login(each)
         return auth, blog
-    found = find_broker().amqp_url(VHOST)
-    return found, found
+    found = ensure_accounts(find_broker())
+    return found[RELAY], found[consumer("blog")]
 
 
 def _database_urls() -> dict[str, str]:

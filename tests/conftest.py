@@ -28,6 +28,7 @@ from local.postgres import given_postgres
 from local.postgres_server import PostgresServer
 from local.rabbitmq import find_broker, private_node
 from service_kit.database.engines import pooled
+from tests.support.broker_accounts import as_consumer, as_relay
 from tests.support.builders import SOURCE
 from tests.support.databases import Databases
 from tests.support.memory import folder_for_data
@@ -182,13 +183,15 @@ def mortal_postgres() -> Iterator[tuple[EmbeddedPostgres, Databases]]:
 @pytest.fixture
 def relay_settings(auth_url: str, amqp_url: str) -> RelaySettings:
     """Settings of a relay between the fresh database and the fresh virtual host."""
-    return RelaySettings(_env_file=None, database_url=auth_url, amqp_url=amqp_url, issuer=SOURCE)
+    return RelaySettings(
+        _env_file=None, database_url=auth_url, amqp_url=as_relay(amqp_url), issuer=SOURCE
+    )
 
 
 @pytest.fixture
 def consumer_settings(blog_url: str, amqp_url: str) -> ConsumerSettings:
     """Settings of a consumer between the fresh virtual host and the fresh database."""
-    return ConsumerSettings(_env_file=None, database_url=blog_url, amqp_url=amqp_url)
+    return ConsumerSettings(_env_file=None, database_url=blog_url, amqp_url=as_consumer(amqp_url))
 
 
 @pytest.fixture

@@ -15,24 +15,17 @@ from enum import StrEnum
 from itertools import compress
 from typing import Final
 
-import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq.channel import Channel
 
 from auth_service.outbox.rendering import Renderer
 from contracts.events.envelope import StoredEvent, encode_stored
-from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE
+from contracts.events.names import EXCHANGE, EXCHANGE_TYPES
 from service_kit.broker.bulk_publish import BulkPublisher
 from service_kit.broker.connection import BROKER_ERRORS, connected, talking
 from service_kit.broker.queue_depths import has_queue
 from service_kit.broker.seam import SeamConnection
-
-_EXCHANGES: Final = {
-    EXCHANGE: aio_pika.ExchangeType.TOPIC,
-    REPLAY_EXCHANGE: aio_pika.ExchangeType.DIRECT,
-}
-
 
 ROUTING_KEY_BYTES_MAX: Final = 255
 """AMQP stores the length in one byte."""
@@ -103,7 +96,7 @@ class Publisher:
         Raises:
             BROKER_ERRORS: the broker is away, silent or refuses, or an exchange has another type.
         """
-        for name, kind in _EXCHANGES.items():
+        for name, kind in EXCHANGE_TYPES.items():
             self._exchanges[name] = await self._channel.declare_exchange(
                 name, kind, durable=True, timeout=DECLARE_TIMEOUT_SECONDS
             )

@@ -12,6 +12,9 @@ EXCHANGE: Final = "users"
 REPLAY_EXCHANGE: Final = "users.replay"
 """Direct exchange of replays. The source declares it; the routing key is the consumer's name."""
 
+EXCHANGE_TYPES: Final = {EXCHANGE: "topic", REPLAY_EXCHANGE: "direct"}
+"""The exchanges that the source declares, both durable, and their types."""
+
 USER_BINDING: Final = "user.*"
 """Matches every user event: a consumer parks an unknown type and misses none."""
 

@@ -57,6 +57,11 @@ BROKER_ERRORS: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
 
 SILENT: Final = "the broker is away (it is silent)"
 
+_REMEDY: Final = (
+    "load the definitions of this release, which give each account its rights (rabbitmqctl"
+    " import_definitions contracts/events/definitions.json)"
+)
+
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 
 
@@ -218,8 +223,7 @@ def _not_let_in(said: str, user: str, vhost: str, place: str) -> str:
         )
     if "refused" in said:
         return (
-            f"the user {user!r} has no rights to the virtual host {vhost!r} of {where}: give them"
-            f" ({_give_rights(vhost, user)})"
+            f"the user {user!r} has no rights to the virtual host {vhost!r} of {where}: {_REMEDY}"
         )
     return f"{where} does not let the user {user!r} into {vhost!r} ({_told(said)})"
 
@@ -233,13 +237,8 @@ def _no_rights(said: str) -> str:
     kind, entity, vhost, user = found.groups()
     return (
         f"the user {user!r} lacks rights to the {kind} {entity!r} in the virtual host {vhost!r}:"
-        f" give them to configure, write and read it ({_give_rights(vhost, user)})"
+        f" {_REMEDY}"
     )
-
-
-def _give_rights(vhost: str, user: str) -> str:
-    names = f"-p {shlex.quote(vhost)} {shlex.quote(user)}"
-    return f"rabbitmqctl set_permissions {names} '.*' '.*' '.*'"
 
 
 def _other_than_declared(said: str) -> str:

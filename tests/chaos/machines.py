@@ -18,6 +18,7 @@ from local import node_configuration
 from local.embedded_postgres import EmbeddedPostgres
 from local.node_configuration import NodePorts
 from local.private_rabbitmq import PrivateRabbitMQ
+from tests.support.broker_accounts import as_consumer, as_relay, create_vhost
 from tests.support.databases import migrate
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy, proxy_to
@@ -154,7 +155,7 @@ class BrokerMachine:
         await asyncio.to_thread(self.node.broker.delete_vhost, VHOST)
 
     async def create_vhost(self) -> None:
-        await asyncio.to_thread(self.node.broker.create_vhost, VHOST)
+        await asyncio.to_thread(create_vhost, self.node.broker, VHOST)
 
     async def trace(self) -> None:
         """Have the broker copy each publication to its exchange for traces."""
@@ -217,11 +218,11 @@ class Machines:
 
     @property
     def relay_amqp_url(self) -> str:
-        return through(self.links["broker of the relays"], self.broker.url)
+        return as_relay(through(self.links["broker of the relays"], self.broker.url))
 
     @property
     def consumer_amqp_url(self) -> str:
-        return through(self.links["broker of the consumers"], self.broker.url)
+        return as_consumer(through(self.links["broker of the consumers"], self.broker.url))
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from auth_service.outbox.urgent import is_urgent
 from blog_service.replica_of_users import USERS
 from contracts.events import UserEvent
 from replica.inbox.topology import declare
+from tests.support.broker_accounts import as_consumer, as_relay
 from tests.support.erasing import NOTHING, Content
 from tests.support.eventually import eventually
 from tests.support.load import loaded, sign_up_many
@@ -60,7 +61,7 @@ async def test_a_relay_killed_between_publish_and_mark_publishes_again(
     await declare(source.connection, USERS.queues)
     recorded = await source.record()
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
-        unlucky = system.process("auth-service relay", AUTH_AMQP_URL=amqp_url)
+        unlucky = system.process("auth-service relay", AUTH_AMQP_URL=as_relay(amqp_url))
         next_one = system.process("auth-service relay")
         consumer = system.process("blog-service consumer")
         with ended(unlucky, next_one, consumer):
@@ -101,7 +102,7 @@ async def test_a_consumer_killed_between_commit_and_acknowledgement_applies_agai
 
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         relay = system.process("auth-service relay")
-        unlucky = system.process("blog-service consumer", BLOG_AMQP_URL=amqp_url)
+        unlucky = system.process("blog-service consumer", BLOG_AMQP_URL=as_consumer(amqp_url))
         next_one = system.process("blog-service consumer")
         with ended(relay, unlucky, next_one):
             await asyncio.gather(relay.ready(), unlucky.ready())

@@ -15,6 +15,7 @@ from local.embedded_postgres import EmbeddedPostgres
 from local.private_rabbitmq import PrivateRabbitMQ
 from replica.inbox.topology import declare
 from service_kit.database.engines import pooled
+from tests.support.broker_accounts import as_consumer, as_relay, create_vhost
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.load import loaded
@@ -43,7 +44,7 @@ async def test_a_broker_that_restarts_and_crashes_loses_nothing(
     system: System, mortal_rabbitmq: PrivateRabbitMQ, auth_engine: AsyncEngine
 ) -> None:
     broker = mortal_rabbitmq.broker
-    broker.create_vhost("restarts")
+    create_vhost(broker, "restarts")
     elsewhere = replace(system, amqp_url=broker.amqp_url("restarts"))
     count = partial(published, system.auth_url)
     relay = elsewhere.process("auth-service relay", **QUICK)
@@ -111,7 +112,7 @@ async def test_connections_cut_before_the_confirms_lose_nothing(
 
     await declare(source.connection, USERS.queues)
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
-        relay = system.process("auth-service relay", AUTH_AMQP_URL=amqp_url, **QUICK)
+        relay = system.process("auth-service relay", AUTH_AMQP_URL=as_relay(amqp_url), **QUICK)
         consumer = system.process("blog-service consumer")
         with ended(relay, consumer):
             relay.start()
@@ -134,7 +135,9 @@ async def test_consumers_cut_before_their_acknowledgements_lose_nothing(
     users = partial(figure, system.blog_url, "SELECT count(*) FROM users")
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         relay = system.process("auth-service relay")
-        consumer = system.process("blog-service consumer", BLOG_AMQP_URL=amqp_url, **QUICK)
+        consumer = system.process(
+            "blog-service consumer", BLOG_AMQP_URL=as_consumer(amqp_url), **QUICK
+        )
         with ended(relay, consumer):
             relay.start()
             await consumer.ready()

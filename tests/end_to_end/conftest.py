@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.auth_api import bearer, signed_up
+from tests.support.broker_accounts import as_consumer, as_relay
 from tests.support.proxy import Proxy
 from tests.support.system import (
     COMMANDS,
@@ -62,8 +63,8 @@ class Running:
 async def _running(system: System, **settings: object) -> AsyncIterator[Running]:
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         settings = {
-            "AUTH_AMQP_URL": amqp_url,
-            "BLOG_AMQP_URL": amqp_url,
+            "AUTH_AMQP_URL": as_relay(amqp_url),
+            "BLOG_AMQP_URL": as_consumer(amqp_url),
             "AUTH_RETRY_SECONDS_MAX": 0.5,
             "BLOG_RETRY_SECONDS_MAX": 0.5,
             **settings,

@@ -8,6 +8,7 @@ from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE, USER_BINDING
 from local.broker import Broker
 from tests.end_to_end.conftest import Running
 from tests.support.auth_api import signed_up
+from tests.support.broker_accounts import create_vhost
 from tests.support.eventually import eventually
 from tests.support.settled import figure
 from tests.support.source import DEAD, LIVE, Source, source_on
@@ -28,7 +29,7 @@ async def test_users_arrive_again(running: Running, broker: Broker, vhost: str) 
         await _arrives(running, f"user{number}@example.org")
 
     await asyncio.to_thread(broker.delete_vhost, vhost)
-    await asyncio.to_thread(broker.create_vhost, vhost)
+    await asyncio.to_thread(create_vhost, broker, vhost)
     await _arrives(running, "last@example.org")
 
     async with source_on(running.system.amqp_url, declare=False) as source:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from local.ports import free_port
 from local.postgres_server import PostgresServer
 from tests.end_to_end.conftest import Running
+from tests.support.broker_accounts import as_consumer
 from tests.support.guide import Command, Shell, commands_of, files_of, shell_in
 from tests.support.source import source_on
 from tests.support.system import through
@@ -47,7 +48,7 @@ async def shell(running: Running, mailer_url: str, tmp_path: Path) -> AsyncItera
         "AUTH_URL": running.auth_api.url,
         "AUTH_AUDIENCE": "blog",
         "MAILER_DATABASE_URL": mailer_url,
-        "MAILER_AMQP_URL": through(running.broker, running.system.amqp_url),
+        "MAILER_AMQP_URL": as_consumer(through(running.broker, running.system.amqp_url), "mailer"),
     }
     async with shell_in(folder, environment) as shell:
         yield shell

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from local.ports import free_port
 from service_kit.http import trusted
+from tests.support.broker_accounts import as_relay
 from tests.support.builders import SOURCE
 from tests.support.databases import ROOT
 from tests.support.eventually import eventually
@@ -60,7 +61,7 @@ def environment(auth_url: str, amqp_url: str, private_pem: str, tmp_path: Path) 
     key.write_text(private_pem)
     return {
         "AUTH_DATABASE_URL": auth_url,
-        "AUTH_AMQP_URL": amqp_url,
+        "AUTH_AMQP_URL": as_relay(amqp_url),
         "AUTH_ISSUER": SOURCE,
         "AUTH_PRIVATE_KEY": str(key),
         "AUTH_PORT": str(free_port()),

@@ -52,7 +52,7 @@ async def test_a_missing_virtual_host_differs_from_one_without_rights(
     assert missing.startswith("there is no virtual host 'no such' on the broker at 127.0.0.1:")
     assert "rabbitmqctl add_vhost 'no such'" in missing
     assert f"has no rights to the virtual host '{vhost}'" in without_rights
-    assert f"rabbitmqctl set_permissions -p {vhost} test-" in without_rights
+    assert "rabbitmqctl import_definitions" in without_rights
 
 
 async def test_an_unreachable_broker_is_away(unused_port: int) -> None:
@@ -77,7 +77,7 @@ async def test_missing_rights_name_the_exchange_and_the_queue(broker: Broker, vh
             queue = await said_of(connection, "declare queue")
     assert "lacks rights to the exchange 'users' in the virtual host" in exchange
     assert "lacks rights to the queue 'users' in the virtual host" in queue
-    assert all("rabbitmqctl set_permissions -p" in said for said in (exchange, queue))
+    assert all("rabbitmqctl import_definitions" in said for said in (exchange, queue))
 
 
 async def test_a_type_mismatch_names_both_types(amqp_url: str) -> None:

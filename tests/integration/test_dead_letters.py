@@ -15,7 +15,7 @@ from replica.inbox.queue_limits import log_strict_limits
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, consuming, fetch, parked
-from tests.support.source import DEAD, LIVE, Source, source_on
+from tests.support.source import DEAD, LIVE, Source
 
 
 async def test_a_delivery_limit_loses_nobody(inbox: Inbox, broker: Broker, vhost: str) -> None:
@@ -39,10 +39,14 @@ async def test_a_delivery_limit_loses_nobody(inbox: Inbox, broker: Broker, vhost
 
 
 async def test_a_policy_that_is_too_strict_is_logged(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, broker: Broker, vhost: str
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    source: Source,
+    broker: Broker,
+    vhost: str,
 ) -> None:
     """At each start, with its limits; a missing management API is logged at info level."""
-    async with source_on(consumer_settings.amqp_url), consuming(consumer_settings, blog_engine):
+    async with consuming(consumer_settings, blog_engine):
         pass
     policy = {"delivery-limit": 3, "message-ttl": 60_000}
     await asyncio.to_thread(broker.set_policy, vhost, "strict", "^blog.users$", policy)

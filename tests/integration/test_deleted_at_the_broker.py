@@ -14,6 +14,7 @@ from contracts.events.envelope import encode
 from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE, USER_BINDING
 from local.broker import Broker
 from replica.inbox import consumer as consumer_module
+from tests.support.broker_accounts import create_vhost
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, consuming, has_applied
@@ -71,7 +72,7 @@ async def test_a_deleted_virtual_host_is_used_again(
     """It comes back empty; the consumer declares its own objects, and waits for the source's."""
     async with source_on(amqp_url), consuming(consumer_settings, blog_engine):
         await asyncio.to_thread(broker.delete_vhost, vhost)
-        await asyncio.to_thread(broker.create_vhost, vhost)
+        await asyncio.to_thread(create_vhost, broker, vhost)
         async with source_on(amqp_url) as source:
             await eventually(lambda: _routes(source), within=20, every=0.2)
             await source.publish(an_event(a_state()))

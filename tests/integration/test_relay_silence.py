@@ -20,6 +20,7 @@ from replica.status import metrics as blog_metrics
 from service_kit.broker.connection import BROKER_ERRORS, SILENCE_SECONDS_MAX, connected
 from service_kit.database.engines import pooled
 from service_kit.process.tasks import end_tasks
+from tests.support.broker_accounts import create_vhost
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
 from tests.support.relaying import Pipe, bind, proxied, recorded, relaying, taken
@@ -56,17 +57,21 @@ async def test_an_idle_relay_declares_deleted_exchanges_again(unbound: Pipe) -> 
 
 
 async def test_the_relay_uses_a_virtual_host_that_was_deleted_and_recreated(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, broker: Broker, vhost: str
+    auth_engine: AsyncEngine,
+    relay_settings: RelaySettings,
+    broker: Broker,
+    vhost: str,
+    amqp_url: str,
 ) -> None:
     """With its permissions restored; events recorded in between are published."""
     async with relaying(relay_settings):
         await eventually(lambda: are_there(relay_settings.amqp_url))
         await asyncio.to_thread(broker.delete_vhost, vhost)
         await recorded(auth_engine, a_state())
-        await asyncio.to_thread(broker.create_vhost, vhost)
+        await asyncio.to_thread(create_vhost, broker, vhost)
 
         await eventually(lambda: are_there(relay_settings.amqp_url), within=WITHIN)
-        async with source_on(relay_settings.amqp_url) as source:
+        async with source_on(amqp_url) as source:
             await bind(source)
             await taken(source, 1, within=WITHIN)
 

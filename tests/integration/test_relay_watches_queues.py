@@ -15,6 +15,7 @@ from auth_service.settings import RelaySettings
 from blog_service.settings import ConsumerSettings
 from local.broker import Broker
 from service_kit.process.tasks import end_tasks
+from tests.support.broker_accounts import create_vhost
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import consuming
@@ -57,7 +58,7 @@ async def test_it_stores_the_depth_of_each_queue(
         await eventually(lambda: _is(auth_engine, {LIVE: 3, "other.users": None}))
         await asyncio.to_thread(broker.delete_vhost, vhost)
         await eventually(lambda: _is(auth_engine, {LIVE: None, "other.users": None}))
-        await asyncio.to_thread(broker.create_vhost, vhost)
+        await asyncio.to_thread(create_vhost, broker, vhost)
         async with await aio_pika.connect(broker.amqp_url(vhost)) as connection:
             await (await connection.channel()).declare_queue(LIVE, durable=True)
         await eventually(lambda: _is(auth_engine, {LIVE: 0, "other.users": None}))

@@ -14,6 +14,7 @@ from contracts.events import Beat
 from local.broker import Broker
 from replica.inbox.consumer import Consumer
 from replica.inbox.topology import WrongTopology, bind_replays, declare, depths
+from tests.support.broker_accounts import as_consumer
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import has_applied, is_consuming
@@ -121,7 +122,7 @@ async def test_a_wrong_queue_stops_the_start_with_an_error(
 
     environment = {
         "BLOG_DATABASE_URL": blog_url,
-        "BLOG_AMQP_URL": amqp_url,
+        "BLOG_AMQP_URL": as_consumer(amqp_url),
         "BLOG_CONSUMER_PORT": str(unused_port),
     }
     ended = await asyncio.to_thread(run, "blog-service consumer", environment, tmp_path)

@@ -18,6 +18,7 @@ from local.limits import LIMITS
 from local.ports import free_port
 from service_kit.database.engines import pooled
 from service_kit.http import trusted
+from tests.support.broker_accounts import as_consumer, as_relay
 from tests.support.builders import SOURCE
 from tests.support.databases import Databases
 from tests.support.processes import Process, run
@@ -38,6 +39,7 @@ class System:
     auth_url: str
     blog_url: str
     amqp_url: str
+    """An administrator's, for tests; the processes have accounts of their own."""
     private_pem: str
     public_pem: str
     folder: Path
@@ -78,12 +80,12 @@ class System:
     def environment(self) -> dict[str, str]:
         return {
             "AUTH_DATABASE_URL": self.auth_url,
-            "AUTH_AMQP_URL": self.amqp_url,
+            "AUTH_AMQP_URL": as_relay(self.amqp_url),
             "AUTH_ISSUER": SOURCE,
             "AUTH_PRIVATE_KEY": self.private_pem,
             **LIMITS,
             "BLOG_DATABASE_URL": self.blog_url,
-            "BLOG_AMQP_URL": self.amqp_url,
+            "BLOG_AMQP_URL": as_consumer(self.amqp_url),
             "BLOG_ISSUER": SOURCE,
             "BLOG_PUBLIC_KEY": self.public_pem,
             **self.account,
@@ -172,7 +174,7 @@ async def consumer_process(
     port = free_port()
     environment = {
         "BLOG_DATABASE_URL": blog_url,
-        "BLOG_AMQP_URL": amqp_url,
+        "BLOG_AMQP_URL": as_consumer(amqp_url),
         "BLOG_CONSUMER_PORT": str(port),
         **{name: str(value) for name, value in settings.items()},
     }

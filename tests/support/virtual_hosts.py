@@ -2,6 +2,7 @@
 
 from local.broker import Broker
 from local.paths import CHECKOUT
+from tests.support.broker_accounts import create_vhost, delete_accounts
 from tests.support.supply import Supply
 
 SPARE = 1
@@ -18,7 +19,12 @@ class VirtualHosts(Supply):
 
         def create(number: int) -> str:
             name = f"{prefix}{number}"
-            broker.create_vhost(name)
+            create_vhost(broker, name)
             return name
 
         super().__init__(create, broker.delete_vhost, spare=SPARE)
+        self._broker = broker
+
+    def close(self) -> None:
+        super().close()
+        delete_accounts(self._broker)
