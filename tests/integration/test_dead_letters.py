@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
@@ -38,10 +39,10 @@ async def test_a_delivery_limit_loses_nobody(inbox: Inbox, broker: Broker, vhost
     assert await inbox.source.ready(DEAD) == 0
 
 
+@pytest.mark.usefixtures("source")
 async def test_a_policy_that_is_too_strict_is_logged(
     consumer_settings: ConsumerSettings,
     blog_engine: AsyncEngine,
-    source: Source,
     broker: Broker,
     vhost: str,
 ) -> None:
