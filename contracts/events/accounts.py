@@ -2,8 +2,7 @@
 
 One account for the relay of the source, one for the consumer of each service; no other process
 connects. RabbitMQ checks ``configure`` to declare and delete, ``write`` to publish and for the
-queue of a binding, ``read`` to consume and for the exchange of a binding, and the topics of a topic
-exchange besides.
+queue of a binding, ``read`` to consume and for the exchange of a binding; it also checks topics.
 
 Guarantees: only the relay's account can publish to the exchanges of events and replays. A
 consumer's account can declare, bind, read and purge its own queues, and publish to its own
