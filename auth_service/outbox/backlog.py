@@ -16,8 +16,10 @@ Not here: setting events aside (``set_aside``).
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from operator import itemgetter
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
@@ -71,6 +73,32 @@ COLUMNS = (
 """The columns of a ``RecordedEvent``, all but ``is_urgent``: what is replayed, or sent as a probe,
 needs no copy, and the queue of copies alone would confirm a probe that has one."""
 
+
+def recorded_event(
+    position: int,
+    event_id: UUID,
+    event_type: str,
+    user_id: UUID | None,
+    version: int | None,
+    occurred_at: datetime,
+    payload: str | None,
+    traceparent: str | None,
+    is_urgent: bool = False,
+) -> RecordedEvent:
+    """Make an event of the values of ``COLUMNS``, and of whether it is urgent."""
+    return RecordedEvent(
+        position=position,
+        event_id=event_id,
+        type=event_type,
+        user_id=user_id,
+        version=version,
+        occurred_at=occurred_at,
+        payload=payload,
+        traceparent=traceparent,
+        is_urgent=is_urgent,
+    )
+
+
 _NO = literal_column("0", SmallInteger)
 _UNPUBLISHED = outbox_events.c.published_at.is_(None)
 _GIVEN = outbox_events.c.position == any_(bindparam("positions", type_=ARRAY(BigInteger)))
@@ -119,7 +147,7 @@ _CLAIM: Final = """
         SELECT position, true AS is_ahead FROM urgent
         UNION ALL SELECT position, false FROM in_turn
     )
-    SELECT position, is_ahead, event_id, type, user_id, version, occurred_at,
+    SELECT is_ahead, position, event_id, type, user_id, version, occurred_at,
            CAST(payload AS text), traceparent, is_urgent
     FROM claimed JOIN outbox_events USING (position)
 """
@@ -192,26 +220,12 @@ async def claim(
     urgent: dict[str, RecordedEvent] = {}
     in_turn: dict[str, RecordedEvent] = {}
     read = 0
-    for row in sorted(rows, key=itemgetter(0)):
-        (position, is_ahead, event_id, kind, user_id, version, at, payload, trace, is_urgent) = row
+    for is_ahead, *columns in sorted(rows, key=itemgetter(1)):  # by position
+        event = recorded_event(*columns)
+        lane = event.lane
         read += not is_ahead
-        lane = kind if user_id is None else str(user_id)
-        if lane in busy:
-            continue
-        (urgent if is_ahead else in_turn).setdefault(
-            lane,
-            RecordedEvent(
-                position=position,
-                event_id=event_id,
-                type=kind,
-                user_id=user_id,
-                version=version,
-                occurred_at=at,
-                payload=payload,
-                traceparent=trace,
-                is_urgent=is_urgent,
-            ),
-        )
+        if lane not in busy:
+            (urgent if is_ahead else in_turn).setdefault(lane, event)
     order = list(in_turn) if is_by_age else sorted(in_turn)
     lanes = order[: max(1, limit - len(urgent))]
     events = ({lane: in_turn[lane] for lane in lanes} | urgent).values()

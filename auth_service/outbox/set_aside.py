@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import bindparam, exists, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.outbox.backlog import COLUMNS, RecordedEvent
+from auth_service.outbox.backlog import COLUMNS, RecordedEvent, recorded_event
 from auth_service.outbox.table import outbox_events
 from contracts.events import UserDeleted
 
@@ -171,8 +171,8 @@ async def is_left(connection: AsyncConnection, event_type: str) -> bool:
 
 async def first_returned(connection: AsyncConnection, event_type: str) -> RecordedEvent | None:
     """Read the oldest returned event of this type that is the first unpublished of its user."""
-    row = (await connection.execute(_FIRST, {"type": event_type})).mappings().one_or_none()
-    return None if row is None else RecordedEvent(**row)
+    row = (await connection.execute(_FIRST, {"type": event_type})).one_or_none()
+    return None if row is None else recorded_event(*row)
 
 
 async def release(connection: AsyncConnection, event_type: str) -> None:

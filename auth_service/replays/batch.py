@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.outbox.backlog import COLUMNS, RecordedEvent
+from auth_service.outbox.backlog import COLUMNS, recorded_event
 from auth_service.outbox.table import outbox_events
 from auth_service.replays.model import Replay, Selection, confirmed_prefix
 from auth_service.replays.selection_sql import LAST, is_sent, of_users, recorded
@@ -36,7 +36,6 @@ STRETCH: Final = 50_000
 """Positions that one statement reads: about 50 ms if none of them is selected."""
 
 _BEFORE_ALL: Final = UUID(int=0)
-_NAMES: Final = [column.name for column in COLUMNS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +112,7 @@ async def _events(connection: AsyncConnection, replay: Replay, limit: int) -> Ba
         "limit": limit,
     }
     found = await connection.execute(_recorded_after(replay.selection), values)
-    read = [
-        (RecordedEvent(**dict(zip(_NAMES, row[1:], strict=True))), row.is_sent) for row in found
-    ]
+    read = [(recorded_event(*columns), is_sent) for is_sent, *columns in found]
     erased = [event.user_id for event, is_sent in read if event.is_erased and is_sent]
     tombstones = await _tombstones(connection, erased) if erased else {}
     steps = [

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
@@ -174,6 +174,10 @@ class Replay:
     started_at: datetime | None
     updated_at: datetime | None
     finished_at: datetime | None
+
+    def resumed_at(self, position: int, user_id: UUID | None) -> "Replay":
+        """Return the replay as it is once everything up to a checkpoint has been published."""
+        return replace(self, done_position=position, done_user_id=user_id)
 
     @property
     def warning(self) -> str | None:

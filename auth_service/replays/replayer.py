@@ -14,31 +14,35 @@ Not here: reading the events (``batch``), making messages of them (``contracts.e
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 import structlog
 
 from auth_service.outbox import metrics
 from auth_service.outbox.publisher import Outcome, Publisher, publisher
-from auth_service.replays.batch import next_batch
+from auth_service.replays.batch import Batch, Checkpoint, next_batch
 from auth_service.replays.model import Pace, Replay, batch_limit
 from auth_service.replays.progress import oldest_running, record_progress, record_trouble
 from auth_service.replays.table import REPLAY_LEASE
 from auth_service.settings import RelaySettings
-from contracts.events.envelope import StoredEvent
 from contracts.events.names import REPLAY_EXCHANGE, replay_queue
 from service_kit.broker.connection import BROKER_ERRORS, in_words
 from service_kit.database import lease
 from service_kit.database.away import DATABASE_AWAY, DATABASE_ERRORS, is_locked
 from service_kit.database.lease import Leader
 from service_kit.process.backoff import backoff_seconds, pause_seconds
+from service_kit.process.tasks import end_tasks
 
 log = structlog.get_logger()
 
-IN_FLIGHT_MAX: Final = 50
-"""They take a millisecond to write; more would block the relay's event loop for longer."""
+WRITTEN_AT_ONCE: Final = 50
+"""Events. They take a millisecond to write; more would block the relay's event loop for longer."""
+
+WRITES_IN_FLIGHT: Final = 4
+"""So the broker always has some to confirm, and no long row of them before a live event."""
 
 POLL_SECONDS: Final = 3.0
 """The longest wait for a wake-up before polling: wake-ups are best effort."""
@@ -69,12 +73,36 @@ class ReplayRound:
     refused: Outcome | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A batch of at most ``limit`` events, and when it was read, in monotonic seconds."""
+
+    replay: UUID
+    limit: int
+    batch: Batch
+    at: float
+
+    @property
+    def stale_at(self) -> float:
+        """When its events must have been published: their users may be deleted meanwhile."""
+        return self.at + FRESH_SECONDS
+
+    def serves(self, replay: Replay, limit: int) -> bool:
+        """Whether it is what a read would find now, but for what was deleted since."""
+        return (
+            (self.replay, self.limit) == (replay.id, limit)
+            and self.batch.begin == Checkpoint(replay.done_position, replay.done_user_id)
+            and time.monotonic() < self.stale_at
+        )
+
+
 class Replayer:
     """The replayer: ``run`` repeats ``run_once``, one batch, until cancelled."""
 
     def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings
         self._pace = Pace()
+        self._ahead: _Read | None = None
         self._failures = 0  # in a row, of the database or the broker as a whole
         self._refused: dict[str, int] = {}  # times in a row, by consumer
         self._postponed: dict[str, float] = {}  # consumers, and when to retry each
@@ -98,9 +126,20 @@ class Replayer:
             if replay.consumer in self._refused
             else batch_limit(replay.rate, self._settings.replay_batch_size)
         )
-        async with leader.session() as connection:
-            batch = await next_batch(connection, replay, limit)
-        outcomes = await _publish(to, batch.events, replay.consumer)
+        read, self._ahead = self._ahead, None
+        if read is None or not read.serves(replay, limit):
+            read = await _read(leader, replay, limit)
+        batch = read.batch
+        publishing = asyncio.create_task(_publish(to, read, replay.consumer))
+        try:
+            # The next batch is read while this one is on its way, unless it has to wait anyway.
+            if limit == self._settings.replay_batch_size and not batch.is_last:
+                self._ahead = await _read(
+                    leader, replay.resumed_at(batch.end.position, batch.end.user_id), limit
+                )
+            outcomes = await publishing
+        finally:
+            await end_tasks(publishing)
         progress = batch.after([outcome is Outcome.CONFIRMED for outcome in outcomes])
         worst = (Outcome.UNCONFIRMED, Outcome.RETURNED, Outcome.NACKED, Outcome.UNSENDABLE)
         refused = next((outcome for outcome in worst if outcome in outcomes), None)
@@ -213,18 +252,34 @@ async def _explain(to: Publisher, consumer: str, refused: Outcome | None) -> str
     return None if refused is None else _TROUBLE[refused]
 
 
-async def _publish(to: Publisher, events: Sequence[StoredEvent], consumer: str) -> list[Outcome]:
+async def _read(leader: Leader, replay: Replay, limit: int) -> _Read:
+    at = time.monotonic()
+    async with leader.session() as connection:
+        return _Read(replay.id, limit, await next_batch(connection, replay, limit), at)
+
+
+async def _publish(to: Publisher, read: _Read, consumer: str) -> list[Outcome]:
     """Publish a few at a time until some are refused; return the outcomes of those tried.
 
-    If the broker is slow, leave the rest to the next read: its users may be deleted meanwhile.
+    If the broker is slow, leave the rest to the next read.
     """
     outcomes: list[Outcome] = []
-    stale = time.monotonic() + FRESH_SECONDS
-    for start in range(0, len(events), IN_FLIGHT_MAX):
-        some = await to.publish(events[start : start + IN_FLIGHT_MAX], routing_key=consumer)
-        outcomes += some
-        if any(outcome is not Outcome.CONFIRMED for outcome in some) or time.monotonic() > stale:
-            break
+    events = read.batch.events
+    in_flight: deque[asyncio.Task[list[Outcome]]] = deque()
+    try:
+        for start in range(0, len(events), WRITTEN_AT_ONCE):
+            if len(in_flight) == WRITES_IN_FLIGHT:
+                some = await in_flight.popleft()
+                outcomes += some
+                is_refused = any(outcome is not Outcome.CONFIRMED for outcome in some)
+                if is_refused or time.monotonic() > read.stale_at:
+                    break
+            group = events[start : start + WRITTEN_AT_ONCE]
+            in_flight.append(asyncio.create_task(to.publish(group, routing_key=consumer)))
+        while in_flight:
+            outcomes += await in_flight.popleft()
+    finally:
+        await end_tasks(*in_flight)
     return outcomes
 
 
