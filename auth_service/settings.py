@@ -25,7 +25,7 @@ from service_kit.database import settings as database
 from service_kit.http.settings import HttpSettings
 from service_kit.process.rates import Rate
 from service_kit.process.setting_types import (
-    AmqpUrl,
+    AmqpUrls,
     Audience,
     Issuer,
     Port,
@@ -92,7 +92,7 @@ class StatusSettings(DatabaseSettings):
 class ReplaySettings(DatabaseSettings):
     """``auth-service replay start``; with a broker it checks for the consumer's queue."""
 
-    amqp_url: AmqpUrl | None = None
+    amqp_url: AmqpUrls | None = None
 
 
 class OperatorSettings(DatabaseSettings):
@@ -275,7 +275,7 @@ class ApiSettings(HttpSettings, KeySettings, OperatorSettings, StatusSettings):
 class RelaySettings(StatusSettings):
     """``auth-service relay``."""
 
-    amqp_url: AmqpUrl
+    amqp_url: AmqpUrls
     # Publish one by one through the client library instead of in bulk: ten times slower, in case
     # the fast path misbehaves.
     amqp_plain: bool = False

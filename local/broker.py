@@ -14,12 +14,13 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-import aio_pika
 import httpx
-from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity
 
 from local.errors import LocalError
 from local.waiting import result_of
+from service_kit.broker.connection import BrokerTrouble, connect
 from service_kit.http import trusted
 
 _TIMEOUT_SECONDS = 10.0  # creating a virtual host takes half a second, on a busy machine a few
@@ -187,28 +188,25 @@ def as_user(amqp_url: str, user: str, password: str) -> str:
     return parts._replace(netloc=f"{_quoted(user)}:{_quoted(password)}@{place}").geturl()
 
 
-def require_login(url: str) -> None:
-    """Connect to an AMQP address once.
+def require_login(amqp_urls: str) -> None:
+    """Connect once to the first of these addresses, separated by blanks, that accepts us.
 
     Raises:
         LocalError: the broker refuses, or does not respond.
     """
-    result_of(_visit(url))
+    result_of(_visit(amqp_urls))
 
 
-async def _visit(url: str) -> None:
-    connection = await _connect(url)
+async def _visit(amqp_urls: str) -> None:
+    connection = await _connect(amqp_urls)
     await connection.close()
 
 
-async def _connect(url: str) -> aio_pika.abc.AbstractConnection:
+async def _connect(amqp_urls: str) -> AbstractConnection:
     try:
-        return await aio_pika.connect(url, timeout=_TIMEOUT_SECONDS)
-    except (OSError, TimeoutError, AMQPError) as error:
-        raise LocalError(
-            f"RabbitMQ refuses the connection at {url.rpartition('@')[2]}: "
-            f"{error or type(error).__name__}."
-        ) from error
+        return await connect(amqp_urls, name="make")
+    except BrokerTrouble as error:
+        raise LocalError(f"RabbitMQ cannot be used: {error}.") from error
 
 
 async def _depth(url: str, queue: str) -> QueueDepth | None:

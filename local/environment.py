@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from local.errors import LocalError
 from local.paths import LOCAL, ROOT, VHOST, socket_folder
+from service_kit.process import broker_addresses
 
 EMBEDDED = LOCAL / "postgres"
 """The data folder of the embedded PostgreSQL of `make up`."""
@@ -57,9 +58,18 @@ def database_url(service: str) -> str | None:
 
 
 def amqp_url(service: str) -> str | None:
-    """Return the broker URL of a service, or of the other one, from the environment, if any."""
-    for name in dict.fromkeys((service, *SERVICES)):
-        value = os.environ.get(f"{name}_AMQP_URL")
+    """Return the broker's addresses of a service, or of the other one, from the environment.
+
+    None if there are none. They are separated by blanks.
+
+    Raises:
+        LocalError: one of them is not an address.
+    """
+    for name in (f"{each}_AMQP_URL" for each in dict.fromkeys((service, *SERVICES))):
+        value = os.environ.get(name)
         if value and not value.endswith(f"/{VHOST}"):
-            return value
+            try:
+                return broker_addresses.checked(value)
+            except ValueError as error:
+                raise LocalError(f"{name}: {error}.") from error
     return None

@@ -20,6 +20,7 @@ from local.paths import LOCAL, VHOST
 from local.ports import LOOPBACK, is_listening
 from local.private_rabbitmq import PrivateRabbitMQ
 from local.progress import say
+from service_kit.process.broker_addresses import split_addresses
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
 _MANAGEMENT_OFFSET = 10_000  # RabbitMQ's convention: 5672 and 15672, 5671 and 15671
@@ -66,14 +67,20 @@ def install_broker() -> None:
 
 
 def _given() -> Broker | None:
-    url = environment.amqp_url("AUTH")
-    if url is None:
+    """Return the first server of the environment's addresses that can be used."""
+    given = environment.amqp_url("AUTH")
+    if given is None:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in _PORTS or not parts.hostname:
-        raise LocalError("AUTH_AMQP_URL is not a valid URL; write amqp://user:password@host/vhost.")
-    address = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
-    return _usable(Origin.ENVIRONMENT, address, parts.hostname, parts.port or _PORTS[parts.scheme])
+    refusals = []
+    for each in split_addresses(given):
+        parts = urlsplit(each)
+        host, port = parts.hostname or "localhost", parts.port or _PORTS[parts.scheme]
+        address = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
+        try:
+            return _usable(Origin.ENVIRONMENT, address, host, port)
+        except LocalError as error:
+            refusals.append(str(error))
+    raise LocalError(" ".join(refusals))
 
 
 def _running() -> Broker | None:

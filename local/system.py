@@ -26,6 +26,7 @@ from local.postgres_server import PostgresServer
 from local.processes import BackgroundProcess
 from local.progress import say
 from local.rabbitmq import find_broker, private_node
+from service_kit.process.broker_addresses import split_addresses
 from service_kit.process.terminal import Health
 
 _LOCK = LOCAL / "system.lock"
@@ -238,9 +239,8 @@ def _postgres_state() -> str:
 
 
 def _rabbitmq_state(found: Addresses) -> str:
-    places = dict.fromkeys(
-        address.rpartition("@")[2] for address in (found.auth_amqp_url, found.blog_amqp_url)
-    )
+    both = split_addresses(f"{found.auth_amqp_url} {found.blog_amqp_url}")
+    places = dict.fromkeys(address.rpartition("@")[2] for address in both)
     place = " and ".join(places)
     node = private_node()
     if environment.amqp_url("AUTH") is not None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.events.names import live_queue
 from local.addresses import Addresses
 from local.reading import reading
+from service_kit.broker.connection import connect
 
 _EVERY_SECONDS: Final = 0.3
 _SAMPLES_MAX: Final = 1_000
@@ -51,7 +52,7 @@ class Watch:
         async with (
             reading(addresses.auth_database_url) as auth,
             reading(addresses.blog_database_url) as blog,
-            await aio_pika.connect(addresses.blog_amqp_url) as broker,
+            await connect(addresses.blog_amqp_url, name="make demo") as broker,
         ):
             watch = cls(auth, blog, broker)
             watching = asyncio.create_task(watch._run())

@@ -23,7 +23,7 @@ from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
 from service_kit.database import settings as database
 from service_kit.http.settings import HttpSettings
 from service_kit.process.setting_types import (
-    AmqpUrl,
+    AmqpUrls,
     Audience,
     HttpUrl,
     Issuer,
@@ -164,7 +164,7 @@ class ApiSettings(HttpSettings, SourceSettings):
 class StatusSettings(DatabaseSettings):
     """The command ``status``: the database, and the broker for the depth of the queues."""
 
-    amqp_url: AmqpUrl
+    amqp_url: AmqpUrls
 
 
 class ReconcileSettings(SourceSettings):

@@ -58,11 +58,15 @@ and claims; a second one would not find a processor idle."""
 HEARTBEAT_RETRY_SECONDS: Final = 1.0
 """When to retry a heartbeat after another session had locked the row of ``source``."""
 
+REFUSALS_MAX: Final = 2
+"""How often in a row a queue may refuse on one connection before another is opened. A full queue
+that is being worked off accepts an event now and then."""
+
 _NO_QUEUE: Final = "no queue is bound to the exchange"
 _LOCKED: Final = "another session has locked the table of events"
 
 _TROUBLE: Final = {
-    Outcome.NACKED: "a queue refuses events: it is full",
+    Outcome.NACKED: "a queue refuses events: it is full, or most of its nodes are away",
     Outcome.UNCONFIRMED: "the broker does not confirm",
 }
 
@@ -236,6 +240,7 @@ class Relay:
             known = await set_aside.returned_types(connection)
         self._unroutable.adopt(known, time.monotonic())
         self._is_some_aside = True
+        self._heartbeat_due = time.monotonic()
         while True:
             try:
                 async with publisher(
@@ -245,7 +250,6 @@ class Relay:
                     plain=settings.amqp_plain,
                 ) as to:
                     await self._publish(leader, to)
-                self.broker_trouble = _TROUBLE[Outcome.UNCONFIRMED]
             except DATABASE_ERRORS:
                 raise
             except BROKER_ERRORS as error:
@@ -254,9 +258,14 @@ class Relay:
             await self._pause()
 
     async def _publish(self, leader: Leader, to: Publisher) -> None:
-        """Run rounds on one connection to the broker; return when it must be replaced."""
-        self.broker_trouble = None
-        self._heartbeat_due = time.monotonic()
+        """Run rounds on one connection to the broker; return when it must be replaced.
+
+        A queue that keeps refusing is tried on another connection. If a channel was opened while a
+        quorum queue had lost its leader, RabbitMQ 3.10 permanently refuses what it publishes.
+        """
+        if self.broker_trouble is not None:
+            self.broker_trouble = None
+            self._heartbeat_due = time.monotonic()
         in_flight: deque[_Wave] = deque()
         try:
             await self._repeat_rounds(leader, to, in_flight)
@@ -298,6 +307,9 @@ class Relay:
             if refused:
                 await self._store_trouble(leader, _TROUBLE[refused])
                 if refused is Outcome.UNCONFIRMED:
+                    self.broker_trouble = _TROUBLE[refused]
+                    return
+                if self._failures >= REFUSALS_MAX:
                     return
                 await self._pause()
                 continue

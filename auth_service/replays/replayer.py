@@ -47,6 +47,9 @@ WRITES_IN_FLIGHT: Final = 4
 POLL_SECONDS: Final = 3.0
 """The longest wait for a wake-up before polling: wake-ups are best effort."""
 
+REFUSALS_MAX: Final = 2
+"""How often in a row a queue may refuse on one connection before another is opened."""
+
 FRESH_SECONDS: Final = 1.0
 """How old events that were read may become before they are published; a batch takes a tenth."""
 
@@ -59,7 +62,9 @@ _NOT_BOUND: Final = (
 )
 
 _TROUBLE: Final = {
-    Outcome.NACKED: "the consumer's replay queue refuses events: it is full",
+    Outcome.NACKED: (
+        "the consumer's replay queue refuses events: it is full, or most of its nodes are away"
+    ),
     Outcome.UNCONFIRMED: "the broker does not confirm",
     Outcome.UNSENDABLE: "an event is too large for the broker: leave its user or type out",
 }
@@ -178,7 +183,12 @@ class Replayer:
             await self._pause()
 
     async def _send(self, leader: Leader, to: Publisher) -> bool:
-        """Send running replays; return False if the broker connection must be replaced."""
+        """Send running replays; return when the broker connection must be replaced.
+
+        Returns:
+            Whether to replace it at once: there is nothing to send, or a queue keeps refusing,
+            which it may do on one connection only (``Relay``).
+        """
         while True:
             leader.woken.clear()
             now = time.monotonic()
@@ -195,8 +205,11 @@ class Replayer:
                 if leader.woken.is_set():  # an operator changed something: retry at once
                     self._postponed.clear()
                 continue
-            if await self._try(leader, to, replay) is Outcome.UNCONFIRMED:
+            refused = await self._try(leader, to, replay)
+            if refused is Outcome.UNCONFIRMED:
                 return False
+            if refused is Outcome.NACKED and self._refused[replay.consumer] > REFUSALS_MAX:
+                return True
 
     async def _try(self, leader: Leader, to: Publisher, replay: Replay) -> Outcome | None:
         """Send a batch of ``replay``, or postpone its consumer; return what stopped it."""

@@ -18,6 +18,7 @@ from contracts.events.queues import DELIVERY_LIMIT, REPLAY_LENGTH_MAX
 from replica.queue_names import QueueNames
 from replica.settings import ConsumerSettings
 from service_kit.http import trusted
+from service_kit.process.broker_addresses import split_addresses
 
 log = structlog.get_logger()
 
@@ -52,9 +53,9 @@ def stricter(needed: Mapping[str, float], policy: Mapping[str, Any]) -> dict[str
     }
 
 
-def management_url(amqp_url: str) -> str | None:
+def management_url(address: str) -> str | None:
     """Return the default URL of a broker's management API; None if it is unknown."""
-    parts = urlsplit(amqp_url)
+    parts = urlsplit(address)
     found = _DEFAULTS.get(parts.scheme)
     if found is None or (parts.port or found[0]) != found[0]:
         return None
@@ -66,32 +67,39 @@ def management_url(amqp_url: str) -> str | None:
 async def log_strict_limits(names: QueueNames, settings: ConsumerSettings) -> None:
     """Log limits that are stricter than needed, or that they are unknown. Never raises.
 
-    The management API is called with the user and password of the broker's URL.
+    The management API is called with the user and password of the broker's address, of each
+    address in turn until one responds.
     """
     setting = settings.variable("rabbitmq_management_url")
     remedy = f"{setting}, and a user with the tag management"
-    amqp_url = settings.amqp_url
-    base_url = settings.rabbitmq_management_url or management_url(amqp_url)
-    if base_url is None:
-        log.info("queue.limits_unknown", remedy=remedy)
-        return
-    parts = urlsplit(amqp_url)
+    reason = None
+    for address in split_addresses(settings.amqp_url):
+        base_url = settings.rabbitmq_management_url or management_url(address)
+        if base_url is None:
+            continue
+        try:
+            await _log_strict_limits(names, base_url, address)
+        except Exception as error:  # the check is optional, so no error matters
+            reason = type(error).__name__
+        else:
+            return
+    log.info("queue.limits_unknown", error=reason, remedy=remedy)
+
+
+async def _log_strict_limits(names: QueueNames, base_url: str, address: str) -> None:
+    parts = urlsplit(address)
     vhost = quote(unquote(parts.path[1:]) or "/", safe="")
-    credentials = (unquote(parts.username or "guest"), unquote(parts.password or "guest"))
-    try:
-        async with httpx.AsyncClient(
-            base_url=base_url,
-            auth=credentials,
-            timeout=TIMEOUT_SECONDS,
-            verify=trusted.authorities(),
-            trust_env=False,
-        ) as client:
-            for queue, needed in ((names.live, NEEDED_LIVE), (names.replay, NEEDED_REPLAY)):
-                response = await client.get(f"/api/queues/{vhost}/{queue}")
-                response.raise_for_status()
-                _log_stricter(queue, needed, response.json())
-    except Exception as error:  # the check is optional, so no error matters
-        log.info("queue.limits_unknown", error=type(error).__name__, remedy=remedy)
+    async with httpx.AsyncClient(
+        base_url=base_url,
+        auth=(unquote(parts.username or "guest"), unquote(parts.password or "guest")),
+        timeout=TIMEOUT_SECONDS,
+        verify=trusted.authorities(),
+        trust_env=False,
+    ) as client:
+        for queue, needed in ((names.live, NEEDED_LIVE), (names.replay, NEEDED_REPLAY)):
+            response = await client.get(f"/api/queues/{vhost}/{queue}")
+            response.raise_for_status()
+            _log_stricter(queue, needed, response.json())
 
 
 def _log_stricter(queue: str, needed: Mapping[str, float], found: Mapping[str, Any]) -> None:

@@ -1,5 +1,8 @@
 """Connect to the message broker, and describe its errors in words.
 
+A setting may name several nodes of a cluster (``broker_addresses``). Each attempt tries all of
+them, one after the other; only then does the caller wait before it tries again.
+
 Guarantees: every connection sends and expects heartbeats, so a silent broker counts as away after
 ``SILENCE_SECONDS_MAX``. Connecting and closing end in limited time. An error of the broker or the
 client library becomes one sentence that names the remedy and no password.
@@ -19,6 +22,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import aio_pika
+import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
@@ -34,9 +38,16 @@ from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 from pamqp.commands import Connection
 
 from service_kit.broker.seam import SeamConnection
+from service_kit.process.broker_addresses import split_addresses
+
+log = structlog.get_logger()
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 """A broker that is up responds in milliseconds."""
+
+CONNECT_TIMEOUT_SECONDS_IF_ANOTHER: Final = 1.0
+"""The same while there is another address to try: a node whose machine has vanished would keep a
+process from the others for seconds."""
 
 CLOSE_TIMEOUT_SECONDS: Final = 3.0
 """After this time a silent broker is left without a close."""
@@ -69,27 +80,45 @@ class BrokerTrouble(ConnectionError):
     """The broker is away or refuses the connection; the message is for operators."""
 
 
-async def connect(amqp_url: str, *, name: str, bulk: bool = False) -> AbstractConnection:
+async def connect(amqp_urls: str, *, name: str, bulk: bool = False) -> AbstractConnection:
     """Open a connection with heartbeats; it does not come back by itself when it is lost.
 
     Parameters:
-        amqp_url: of the virtual host.
+        amqp_urls: addresses of the virtual host, separated by blanks; the first that accepts us is
+            used.
         name: by which the broker's list of connections shows it, such as ``blog-service consumer``.
         bulk: whether its channels can be tapped: it is a ``SeamConnection`` then.
 
     Raises:
-        BrokerTrouble: the broker is away or refuses; the message says which, and the remedy.
+        BrokerTrouble: the broker is away or refuses; the message says which, and the remedy, for
+            each address.
     """
+    *others, last = split_addresses(amqp_urls)
+    limits = [(address, CONNECT_TIMEOUT_SECONDS_IF_ANOTHER) for address in others]
+    refusals: list[str] = []
+    for address, seconds in (*limits, (last, CONNECT_TIMEOUT_SECONDS)):
+        try:
+            connection = await _connect(address, seconds, name=name, bulk=bulk)
+        except BrokerTrouble as error:
+            refusals.append(str(error))
+            continue
+        if refusals and structlog.is_configured():  # a command has no log
+            log.warning("broker.address_skipped", connection=name, reason="; ".join(refusals))
+        return connection
+    raise BrokerTrouble("; ".join(refusals))
+
+
+async def _connect(address: str, seconds: float, *, name: str, bulk: bool) -> AbstractConnection:
     try:
         return await aio_pika.connect(
-            amqp_url,
-            timeout=CONNECT_TIMEOUT_SECONDS,
-            heartbeat=_heartbeat(amqp_url),
+            address,
+            timeout=seconds,
+            heartbeat=_heartbeat(address),
             name=name,
             connection_class=SeamConnection if bulk else aio_pika.Connection,
         )
     except BROKER_ERRORS as error:
-        raise BrokerTrouble(_why_not_connected(error, amqp_url)) from None
+        raise BrokerTrouble(_why_not_connected(error, address, seconds)) from None
 
 
 async def close(connection: AbstractConnection) -> None:
@@ -101,10 +130,10 @@ async def close(connection: AbstractConnection) -> None:
 
 @asynccontextmanager
 async def connected(
-    amqp_url: str, *, name: str, bulk: bool = False
+    amqp_urls: str, *, name: str, bulk: bool = False
 ) -> AsyncIterator[AbstractConnection]:
     """A connection inside the block, which counts as ``talking``; otherwise as ``connect``."""
-    connection = await connect(amqp_url, name=name, bulk=bulk)
+    connection = await connect(amqp_urls, name=name, bulk=bulk)
     try:
         with talking():
             yield connection
@@ -149,18 +178,18 @@ def in_words(error: BaseException) -> str:
     return f"the broker is away ({detail})"
 
 
-def _heartbeat(amqp_url: str) -> int:
+def _heartbeat(address: str) -> int:
     """The seconds to ask for: those of the address where they are fewer than ours."""
-    asked = re.search(r"[?&]heartbeat=([0-9]{1,5})(?:&|$)", amqp_url)
+    asked = re.search(r"[?&]heartbeat=([0-9]{1,5})(?:&|$)", address)
     return (
         min(int(asked[1]) or HEARTBEAT_SECONDS, HEARTBEAT_SECONDS) if asked else HEARTBEAT_SECONDS
     )
 
 
-def _why_not_connected(error: Exception, amqp_url: str) -> str:
-    address = urlsplit(amqp_url)
-    place = f"{address.hostname or 'localhost'}:{address.port or _PORTS.get(address.scheme)}"
-    user = unquote(address.username or "guest")
+def _why_not_connected(error: Exception, address: str, seconds: float) -> str:
+    parts = urlsplit(address)
+    place = f"{parts.hostname or 'localhost'}:{parts.port or _PORTS.get(parts.scheme)}"
+    user = unquote(parts.username or "guest")
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     if isinstance(error, ProbableAuthenticationError):
         local = (
@@ -177,7 +206,7 @@ def _why_not_connected(error: Exception, amqp_url: str) -> str:
     if isinstance(error, AuthenticationError):
         return f"the broker at {place} offers no way to sign in with a password: enable PLAIN there"
     if isinstance(error, InvalidFrameError | ConnectionNotAllowed):
-        return _not_let_in(_last_word(error), user, _vhost(address.path), place)
+        return _not_let_in(_last_word(error), user, _vhost(parts.path), place)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return (
             f"TLS with the broker at {place} fails ({cause.verify_message}): trust its certificate"
@@ -186,11 +215,11 @@ def _why_not_connected(error: Exception, amqp_url: str) -> str:
     if isinstance(cause, ssl.SSLError):
         return f"TLS with the broker at {place} fails ({cause.reason}): is it a port for amqp:// ?"
     if isinstance(cause, gaierror):
-        return f"the broker is away (no machine is known as {address.hostname})"
+        return f"the broker is away (no machine is known as {parts.hostname})"
     if isinstance(cause, ConnectionRefusedError):
         return f"the broker is away (nothing listens at {place})"
     if isinstance(cause, TimeoutError):
-        return f"the broker is away (no answer from {place} within {CONNECT_TIMEOUT_SECONDS:.0f} s)"
+        return f"the broker is away (no answer from {place} within {seconds:.0f} s)"
     if isinstance(error, IncompatibleProtocolError):
         return f"what listens at {place} is no AMQP broker: correct the address in …_AMQP_URL"
     return f"the broker is away ({place}: {type(cause).__name__})"

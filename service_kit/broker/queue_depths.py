@@ -44,9 +44,9 @@ async def has_queue(connection: AbstractConnection, name: str) -> bool:
 class QueueLook:
     """Looks at queues over a connection of its own, kept from one look to the next."""
 
-    def __init__(self, amqp_url: str, queues: Collection[str], *, name: str) -> None:
+    def __init__(self, amqp_urls: str, queues: Collection[str], *, name: str) -> None:
         """``name``: by which the broker's list of connections shows it."""
-        self._amqp_url = amqp_url
+        self._amqp_urls = amqp_urls
         self._queues = queues
         self._name = name
         self._connection: AbstractConnection | None = None
@@ -57,7 +57,7 @@ class QueueLook:
             async with asyncio.timeout(LOOK_SECONDS_MAX):
                 with broker.talking():
                     if self._connection is None:
-                        self._connection = await broker.connect(self._amqp_url, name=self._name)
+                        self._connection = await broker.connect(self._amqp_urls, name=self._name)
                     return {queue: await depth(self._connection, queue) for queue in self._queues}
         except broker.BROKER_ERRORS:
             await self.close()

@@ -11,18 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from service_kit.process import broker_addresses
 from service_kit.process.rates import Rate, rate
-
-
-def _is_amqp(url: str) -> str:
-    try:
-        is_usable = url.startswith(("amqp://", "amqps://")) and urlsplit(url).port != 0
-    except ValueError:  # no number for a port, an open bracket
-        is_usable = False
-    if not is_usable:
-        raise ValueError("must be the address of a RabbitMQ virtual host (amqp://… or amqps://…)")
-    return url
-
 
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 
@@ -120,8 +110,8 @@ Issuer = Annotated[str, Field(min_length=1, max_length=512)]
 Audience = Annotated[str, Field(min_length=1, max_length=512)]
 """The services that a token is for."""
 
-AmqpUrl = Annotated[str, AfterValidator(_is_amqp)]
-"""The address of a virtual host on a RabbitMQ server."""
+AmqpUrls = Annotated[str, AfterValidator(broker_addresses.checked)]
+"""The addresses of a virtual host on the nodes of a RabbitMQ cluster, separated by blanks."""
 
 HttpUrl = Annotated[str, AfterValidator(_is_http)]
 """A URL to fetch from; pydantic's own type would add a slash to some."""

@@ -11,6 +11,7 @@ from aio_pika.abc import AbstractConnection
 from local.broker import Broker
 from service_kit.broker.connection import (
     BROKER_ERRORS,
+    CONNECT_TIMEOUT_SECONDS,
     SILENCE_SECONDS_MAX,
     BrokerTrouble,
     connect,
@@ -62,6 +63,31 @@ async def test_an_unreachable_broker_is_away(unused_port: int) -> None:
     )
     assert await refusal("amqp://nosuch.invalid/") == (
         "the broker is away (no machine is known as nosuch.invalid)"
+    )
+
+
+async def test_the_next_address_is_tried_at_once(
+    broker: Broker, amqp_url: str, unused_port: int
+) -> None:
+    """Nobody listens at the first address, and the second is silent as a vanished machine."""
+    host, _, port = broker.address.rpartition("@")[2].partition(":")
+    async with proxy_to(host, int(port)) as silent:
+        silent.swallow_answers()
+        gone = f"amqp://127.0.0.1:{unused_port}/"
+        urls = f"{gone} {amqp_url.replace(f':{port}', f':{silent.port}')} {amqp_url}"
+        began = time.monotonic()
+
+        async with connected(urls, name=NAME) as connection:
+            await connection.channel()
+
+        assert time.monotonic() - began < CONNECT_TIMEOUT_SECONDS
+
+
+async def test_when_no_address_works_each_has_its_reason(broker: Broker, unused_port: int) -> None:
+    said = await refusal(f"amqp://127.0.0.1:{unused_port}/ {broker.amqp_url('no such')}")
+    assert said.startswith(
+        f"the broker is away (nothing listens at 127.0.0.1:{unused_port});"
+        " there is no virtual host 'no such' on the broker at"
     )
 
 

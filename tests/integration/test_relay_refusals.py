@@ -30,6 +30,7 @@ from tests.support.relaying import (
 from tests.support.source import Source
 
 PASSWORD = "heron lantern gravel sonnet"
+REFUSED = "a queue refuses events: it is full, or most of its nodes are away"
 ONE_HEARTBEAT = {"heartbeat_seconds": 3600.0, "retry_seconds_max": 0.1}
 
 
@@ -75,7 +76,7 @@ async def test_the_order_per_user_survives_refusals(
     await unbound.record(*(a_state(user, version) for version in range(1, 7) for user in users))
     before = published("nacked")
     async with unbound.relaying(**ONE_HEARTBEAT):
-        await eventually(lambda: unbound.has_trouble("a queue refuses events: it is full"))
+        await eventually(lambda: unbound.has_trouble(REFUSED))
 
         messages = await unbound.taken(24, within=60)
 
@@ -86,6 +87,24 @@ async def test_the_order_per_user_survives_refusals(
     assert {(m.event.data.subject, m.event.data.subject_version) for m in messages} == {
         (user, version) for version in range(1, 7) for user in users
     }
+
+
+async def test_a_queue_that_keeps_refusing_is_tried_on_another_connection(
+    unbound: Pipe, broker: Broker, vhost: str
+) -> None:
+    """RabbitMQ 3.10 permanently refuses on a channel that was opened without a leader of the queue.
+
+    A full queue stands for that here; ``test_broker_cluster.py`` has the real thing.
+    """
+    await bind(unbound.source, kind="classic")
+    broker.set_policy(vhost, "full", f"^{QUEUE}$", {"max-length": 0, "overflow": "reject-publish"})
+    await unbound.record(a_state())
+    once = unbound.settings.model_copy(update=ONE_HEARTBEAT)
+    async with proxied(once) as (proxy, settings), relaying(settings):
+        await eventually(lambda: proxy.accepted > 2)
+        assert await unbound.has_trouble(REFUSED)
+        broker.clear_policy(vhost, "full")
+        await eventually(unbound.all_published)
 
 
 async def test_a_refused_user_gets_no_further_event(unbound: Pipe) -> None:

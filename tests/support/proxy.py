@@ -23,6 +23,7 @@ class Proxy:
         self._refusing = False
         self.port = 0
         self.forwarded = 0  # bytes, in both directions
+        self.accepted = 0  # connections
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._forward, "127.0.0.1", 0)
@@ -76,6 +77,7 @@ class Proxy:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self.accepted += 1
         try:
             if self._refusing:
                 return
