@@ -14,6 +14,9 @@ _PORTS: Final = {"smtp": 587, "smtps": 465}
 
 _NO_ADDRESS: Final = "must be one e-mail address, such as Name <name@example.org>"
 
+_PLAIN: Final = re.compile(r"[\w+-]+(?:\.[\w+-]+)*@[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.ASCII)
+"""What nearly every address looks like, and every parser reads alike."""
+
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -73,6 +76,8 @@ def sender_address(text: str) -> Address:
 
 def is_bare_address(text: str) -> bool:
     """Whether ``text`` is one e-mail address and nothing else, so it cannot inject a header."""
+    if _PLAIN.fullmatch(text):  # the library's parser takes a tenth of a sign-up's own time
+        return True
     try:
         # Non-ASCII letters count as a defect, but may be valid.
         return _one_address(text)[0].addr_spec == text
@@ -94,6 +99,8 @@ def deliverable(email: str) -> str:
 
     Then only the part before the @ can need a server with SMTPUTF8 (RFC 6531).
     """
+    if _PLAIN.fullmatch(email):
+        return email
     try:
         return validate_email(email, check_deliverability=False).ascii_email or email
     except EmailNotValidError:  # accepted by earlier rules, or not a public domain

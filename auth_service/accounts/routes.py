@@ -24,7 +24,7 @@ from auth_service.sessions.responses import RequestedSession, signed_in_response
 from auth_service.sessions.sign_in import check_credentials
 from auth_service.throttle.model import Charge
 from auth_service.throttle.network import Network, network_charges
-from auth_service.throttle.sign_in_attempts import remember_network
+from auth_service.throttle.sign_in_attempts import KnownNetwork, remember_network
 from auth_service.users.bodies import Credentials, OwnUserBody
 from service_kit.http import problems
 from service_kit.http.openapi import TOKEN, documented
@@ -60,19 +60,16 @@ async def post_signup(
     """Create a user, with an access token that every service accepts at once."""
     charges = network_charges("signup", network, auth.settings.limit_signup)
     response.headers.update(await auth.throttle.spend(*charges))
-    password = body.password.get_secret_value()
-    length_min = auth.settings.password_length_min
-    await auth.passwords.require_strong(password, email=body.email, length_min=length_min)
     user = await sign_up(
         auth.engine,
         auth.passwords,
         email=body.email,
-        password=password,
+        password=body.password.get_secret_value(),
+        length_min=auth.settings.password_length_min,
         session=session,
+        network=KnownNetwork(auth.throttle, network),
         mail=auth.mail is not None,
     )
-    # From this network they can sign in again, even while others try passwords for their address.
-    await remember_network(auth.throttle, account=user.email, network=network)
     if auth.mail is not None:
         auth.mail.wake()
     token = make_refresh_token(auth.secrets, session.id, 0)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from sqlalchemy import column, literal_column, select, text
 
 from auth_service.settings import ApiSettings
 from auth_service.throttle.model import Charge, delays
@@ -100,7 +101,7 @@ _UNCOUNT: Final = Statement(
     "UPDATE throttle_failures SET count = count - 1, blocked_until = NULL WHERE key = :key"
 )
 
-_FORGET: Final = "forgotten AS (DELETE FROM throttle_failures WHERE key = :key RETURNING key)"
+_FORGET: Final = "DELETE FROM throttle_failures WHERE key = :key RETURNING key"
 
 _FORGOTTEN: Final = "(SELECT count(*) >= 0 FROM forgotten)"
 """Always true, once the row of failures is gone."""
@@ -115,7 +116,7 @@ _REMEMBER: Final = """
 
 _SUCCEED: Final = Statement(
     f"""
-    WITH {_FORGET}, refunded AS (
+    WITH forgotten AS ({_FORGET}), refunded AS (
         {REFUND.format(condition=_FORGOTTEN)} RETURNING rates.key
     ), remembered AS (
         {_REMEMBER.format(condition="(SELECT count(*) >= 0 FROM refunded)")} RETURNING known.key
@@ -124,7 +125,16 @@ _SUCCEED: Final = Statement(
     """  # noqa: S608 - made of constants
 )
 
-_REMEMBER_OWNER: Final = Statement(f"WITH {_FORGET} {_REMEMBER.format(condition=_FORGOTTEN)}")
+_REMEMBER_OWNER: Final = f"{_REMEMBER.format(condition=_FORGOTTEN)} RETURNING known.key"
+
+REMEMBERING: Final = tuple(
+    text(sql).columns(column("key")).cte(name)
+    for name, sql in (("forgotten", _FORGET), ("remembered", _REMEMBER_OWNER))
+)
+"""What ``remember_network`` does, to be added to a statement; its parameters are those of a
+``KnownNetwork``."""
+
+_REMEMBER_ALONE: Final = Statement(select(literal_column("1")).add_cte(*REMEMBERING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,15 +198,26 @@ async def withdraw_attempt(throttle: Throttle, attempt: Attempt) -> None:
     await throttle.refund(*attempt.charges)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownNetwork:
+    """A network on which an account's owner has just proved who they are."""
+
+    throttle: Throttle
+    network: str
+
+    def parameters(self, account: str) -> dict[str, object]:
+        """The parameters of ``REMEMBERING``."""
+        return {"key": self.throttle.key("signin", self.network, account), "days": KNOWN_DAYS}
+
+
 async def remember_network(throttle: Throttle, *, account: str, network: str) -> None:
     """Remember a network on which the account's owner has just proved who they are.
 
     As after a sign-in. This runs after the proof was committed, so a failure is only logged: the
     owner then waits like anybody else.
     """
-    values = {"key": throttle.key("signin", network, account), "days": KNOWN_DAYS}
     try:
-        await throttle.run(_REMEMBER_OWNER, values)
+        await throttle.run(_REMEMBER_ALONE, KnownNetwork(throttle, network).parameters(account))
     except DATABASE_AWAY as error:
         log.warning("throttle.network_not_recorded", error=type(error).__name__)
 

@@ -20,6 +20,7 @@ Not here: lists of stolen passwords, which would need requests over the network.
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from threading import Lock
 from typing import Any, Final
 
@@ -48,6 +49,9 @@ The estimator overrates many small pieces, even if all are the same one."""
 
 UNIT_LENGTH_MIN: Final = 4
 """Of a unit that counts once however often it is repeated; the estimator detects shorter ones."""
+
+CHARACTERS_CACHED: Final = 1_024
+"""Characters whose kind is known at once: more than the keys of several keyboards."""
 
 _INVISIBLE: Final = re.compile(f"[{FILLERS}]")
 
@@ -127,10 +131,12 @@ def length(password: str) -> int:
     return min(composed, len(password))
 
 
+@lru_cache(CHARACTERS_CACHED)
 def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) in ("Cf", "Cn") or bool(_INVISIBLE.match(character))
 
 
+@lru_cache(CHARACTERS_CACHED)
 def _is_blank(character: str) -> bool:
     return unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cc")
 
@@ -138,6 +144,8 @@ def _is_blank(character: str) -> bool:
 def _plain(text: str) -> str:
     """Return ``text`` in lower case, without accents on Latin letters."""
     folded = text.casefold()
+    if folded.isascii():
+        return folded
     bare = "".join(
         c for c in unicodedata.normalize("NFKD", folded) if unicodedata.category(c) != "Mn"
     )

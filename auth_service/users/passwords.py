@@ -58,6 +58,15 @@ class Passwords:
         """
         await self._in_thread(require_strong_password, password, email=email, length_min=length_min)
 
+    async def hash_strong(self, password: str, *, email: str, length_min: int) -> str:
+        """Judge a new password as ``require_strong`` does, and hash it, in one task.
+
+        Raises:
+            WeakPassword: it is too easy to guess.
+            HashingBusy: too many wait.
+        """
+        return await self._in_thread(self._hash_strong, password, email, length_min)
+
     async def hash(self, password: str) -> str:
         """The argon2id hash of ``password`` in PHC form; raises ``HashingBusy``."""
         return await self._in_thread(self._hash, password)
@@ -78,6 +87,10 @@ class Passwords:
     def close(self) -> None:
         """Let running tasks end, and start no others."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _hash_strong(self, password: str, email: str, length_min: int) -> str:
+        require_strong_password(password, email=email, length_min=length_min)
+        return self._hash(password)
 
     def _hash(self, password: str) -> str:
         return self._hasher.hash(_normalised(password))

@@ -1,11 +1,12 @@
 """The one form in which an e-mail address is stored and compared."""
 
+import re
 import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_service.mail_addresses import is_bare_address
+from auth_service.mail_addresses import is_bare_address, sender_address
 from auth_service.users.model import BadEmail, normalised_email
 from auth_service.users.new_address import validate_new_address
 from contracts.events import EMAIL_LENGTH_MAX
@@ -118,3 +119,15 @@ def test_an_accepted_address_fits_into_a_mail(email: str) -> None:
         return
     assert is_bare_address(taken)
     assert len(taken.rpartition("@")[0].encode()) <= 64
+
+
+PLAIN = st.from_regex(
+    re.compile(r"[\w+-]+(\.[\w+-]+)*@[a-z0-9-]+(\.[a-z0-9-]+)+", re.ASCII), fullmatch=True
+)
+
+
+@given(PLAIN)
+def test_a_plain_address_is_what_the_parser_of_headers_makes_of_it(address: str) -> None:
+    """So it needs no parsing."""
+    assert is_bare_address(address)
+    assert sender_address(address).addr_spec == address
