@@ -11,21 +11,7 @@ import jsonschema
 import pytest
 
 import contracts
-from contracts.events import (
-    DATA_OF,
-    Beat,
-    Event,
-    Heartbeat,
-    KeyRevoked,
-    RevokedKey,
-    ServiceChanged,
-    ServiceState,
-    UserCreated,
-    UserDeleted,
-    UserState,
-    UserTombstone,
-    UserUpdated,
-)
+from contracts import events
 from contracts.events.envelope import decode, encode
 from contracts.events.names import EXCHANGE
 
@@ -39,13 +25,13 @@ SIGNED_UP = datetime.fromisoformat("2026-01-01T12:00:00.123456Z")
 CHANGED = datetime.fromisoformat("2026-01-02T08:30:00Z")
 DELETED = datetime.fromisoformat("2026-01-03T09:00:00.500Z")
 
-CREATED_EVENT = UserCreated(
+CREATED_EVENT = events.UserCreated(
     id=UUID("0b9d3f9a-58c5-4c8e-9a36-9a1f5c0f7a01"),
     source=SOURCE,
     time=datetime.fromisoformat("2026-01-01T12:00:00.123457Z"),
     sequence=41,
     traceparent=TRACE,
-    data=UserState(
+    data=events.UserState(
         id=ADA,
         version=1767268800123456,
         email="ada@example.org",
@@ -57,13 +43,13 @@ CREATED_EVENT = UserCreated(
         updated_at=SIGNED_UP,
     ),
 )
-UPDATED_EVENT = UserUpdated(
+UPDATED_EVENT = events.UserUpdated(
     id=UUID("0b9d3f9a-58c5-4c8e-9a36-9a1f5c0f7a02"),
     source=SOURCE,
     time=CHANGED,
     sequence=1042,
     traceparent=TRACE,
-    data=UserState(
+    data=events.UserState(
         id=ADA,
         version=1767342600000000,
         email="zoë@bücher.example",
@@ -75,36 +61,36 @@ UPDATED_EVENT = UserUpdated(
         updated_at=CHANGED,
     ),
 )
-DELETED_EVENT = UserDeleted(
+DELETED_EVENT = events.UserDeleted(
     id=UUID("0b9d3f9a-58c5-4c8e-9a36-9a1f5c0f7a03"),
     source=SOURCE,
     time=DELETED,
     sequence=2001,
-    data=UserTombstone(id=ADA, version=1767430800500000, deleted_at=DELETED),
+    data=events.UserTombstone(id=ADA, version=1767430800500000, deleted_at=DELETED),
 )
-HEARTBEAT = Heartbeat(
+HEARTBEAT = events.Heartbeat(
     id=UUID("0b9d3f9a-58c5-4c8e-9a36-9a1f5c0f7a04"),
     source=SOURCE,
     time=datetime.fromisoformat("2026-01-03T09:00:15Z"),
     sequence=2002,
-    data=Beat(number=17),
+    data=events.Beat(number=17),
 )
-KEY_REVOKED = KeyRevoked(
+KEY_REVOKED = events.KeyRevoked(
     id=UUID("0b9d3f9a-58c5-4c8e-9a36-9a1f5c0f7a05"),
     source=SOURCE,
     time=datetime.fromisoformat("2026-01-03T09:03:20Z"),
     sequence=2003,
-    data=RevokedKey(
+    data=events.RevokedKey(
         kid="NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
         revoked_at=datetime.fromisoformat("2026-01-03T09:03:19.750Z"),
     ),
 )
-SERVICE_CHANGED = ServiceChanged(
+SERVICE_CHANGED = events.ServiceChanged(
     id=UUID("0b9d3f9a-58c5-4c8e-9a36-9a1f5c0f7a06"),
     source=SOURCE,
     time=datetime.fromisoformat("2026-01-03T09:04:10Z"),
     sequence=2004,
-    data=ServiceState(
+    data=events.ServiceState(
         client_id="svc_4fJk0Zr9QmWc2xLp",
         version=1767431050000000,
         status="disabled",
@@ -113,12 +99,12 @@ SERVICE_CHANGED = ServiceChanged(
 )
 
 OF_USERS = (CREATED_EVENT, UPDATED_EVENT, DELETED_EVENT)
-WRITTEN: dict[str, Event] = {
+WRITTEN: dict[str, events.Event] = {
     event.type: event for event in (*OF_USERS, HEARTBEAT, KEY_REVOKED, SERVICE_CHANGED)
 }
 """The golden messages that this version writes."""
 
-ALSO_READ: dict[str, Event] = {
+ALSO_READ: dict[str, events.Event] = {
     "user.updated.alternative-spelling": UPDATED_EVENT,
     "user.updated.tomorrow": UPDATED_EVENT,
 }
@@ -146,12 +132,12 @@ class Example:
 def test_every_event_type_has_an_example() -> None:
     """A new type needs a golden message, and every golden message belongs to a type."""
     files = {path.stem for path in EXAMPLES.glob("*.json")} - {"access_token"}
-    assert {event.type for event in WRITTEN.values()} == DATA_OF.keys()
+    assert {event.type for event in WRITTEN.values()} == events.DATA_OF.keys()
     assert files == WRITTEN.keys() | ALSO_READ.keys()
 
 
 @pytest.mark.parametrize(("name", "event"), (WRITTEN | ALSO_READ).items())
-def test_an_example_decodes_to_its_event(name: str, event: Event) -> None:
+def test_an_example_decodes_to_its_event(name: str, event: events.Event) -> None:
     """Unknown fields are ignored."""
     example = Example.named(name)
     read = decode(example)
@@ -160,7 +146,7 @@ def test_an_example_decodes_to_its_event(name: str, event: Event) -> None:
 
 
 @pytest.mark.parametrize(("name", "event"), WRITTEN.items())
-def test_an_event_encodes_to_its_example(name: str, event: Event) -> None:
+def test_an_event_encodes_to_its_example(name: str, event: events.Event) -> None:
     """Header order, body and properties match byte for byte."""
     example = Example.named(name)
 
@@ -177,7 +163,7 @@ def test_an_event_encodes_to_its_example(name: str, event: Event) -> None:
 
 
 @pytest.mark.parametrize(("name", "event"), (WRITTEN | ALSO_READ).items())
-def test_the_data_of_an_example_match_the_schema(name: str, event: Event) -> None:
+def test_the_data_of_an_example_match_the_schema(name: str, event: events.Event) -> None:
     """A consumer in another language validates with the schema alone."""
     schema = json.loads((CONTRACTS / "schemas" / f"{event.type}.v1.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -191,7 +177,7 @@ def test_the_data_of_an_example_match_the_schema(name: str, event: Event) -> Non
 
 
 @pytest.mark.parametrize(("name", "event"), WRITTEN.items())
-def test_the_schema_rejects_data_without_a_required_field(name: str, event: Event) -> None:
+def test_the_schema_rejects_data_without_a_required_field(name: str, event: events.Event) -> None:
     schema = json.loads((CONTRACTS / "schemas" / f"{event.type}.v1.json").read_text())
     data = json.loads(Example.named(name).body)
     checker = jsonschema.Draft202012Validator(schema)
@@ -201,7 +187,7 @@ def test_the_schema_rejects_data_without_a_required_field(name: str, event: Even
 
 
 @pytest.mark.parametrize(("name", "event"), (WRITTEN | ALSO_READ).items())
-def test_an_older_consumer_reads_a_newer_message(name: str, event: Event) -> None:
+def test_an_older_consumer_reads_a_newer_message(name: str, event: events.Event) -> None:
     """Unknown attributes and fields at any level are ignored."""
     example = Example.named(name)
     body = json.dumps({"nickname": "ada", **json.loads(example.body), "extra": {"deep": [1, {}]}})

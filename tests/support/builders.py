@@ -5,28 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from contracts.events import (
-    Beat,
-    Data,
-    Event,
-    Heartbeat,
-    KeyRevoked,
-    RevokedKey,
-    ServiceChanged,
-    ServiceState,
-    UserCreated,
-    UserDeleted,
-    UserState,
-    UserTombstone,
-    UserUpdated,
-)
+from contracts import events
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SOURCE = "https://auth.example"
 _positions = itertools.count(1)
 
 
-def a_state(user_id: UUID | None = None, version: int = 1, **changes: Any) -> UserState:
+def a_state(user_id: UUID | None = None, version: int = 1, **changes: Any) -> events.UserState:
     user_id = user_id or uuid4()
     values: dict[str, Any] = {
         "email": f"{user_id.hex[:12]}@example.org",
@@ -37,14 +23,14 @@ def a_state(user_id: UUID | None = None, version: int = 1, **changes: Any) -> Us
         "created_at": NOON,
         "updated_at": NOON,
     }
-    return UserState(id=user_id, version=version, **(values | changes))
+    return events.UserState(id=user_id, version=version, **(values | changes))
 
 
-def a_tombstone(user_id: UUID | None = None, version: int = 2) -> UserTombstone:
-    return UserTombstone(id=user_id or uuid4(), version=version, deleted_at=NOON)
+def a_tombstone(user_id: UUID | None = None, version: int = 2) -> events.UserTombstone:
+    return events.UserTombstone(id=user_id or uuid4(), version=version, deleted_at=NOON)
 
 
-def an_event(data: Data, *, created: bool = False) -> Event:
+def an_event(data: events.Data, *, created: bool = False) -> events.Event:
     """Return the event for ``data``; a user's state is an update unless ``created``."""
     common: dict[str, Any] = {
         "id": uuid4(),
@@ -52,12 +38,13 @@ def an_event(data: Data, *, created: bool = False) -> Event:
         "time": NOON,
         "sequence": next(_positions),
     }
-    if isinstance(data, Beat):
-        return Heartbeat(**common, data=data)
-    if isinstance(data, RevokedKey):
-        return KeyRevoked(**common, data=data)
-    if isinstance(data, ServiceState):
-        return ServiceChanged(**common, data=data)
-    if isinstance(data, UserTombstone):
-        return UserDeleted(**common, data=data)
-    return UserCreated(**common, data=data) if created else UserUpdated(**common, data=data)
+    if isinstance(data, events.Beat):
+        return events.Heartbeat(**common, data=data)
+    if isinstance(data, events.RevokedKey):
+        return events.KeyRevoked(**common, data=data)
+    if isinstance(data, events.ServiceState):
+        return events.ServiceChanged(**common, data=data)
+    if isinstance(data, events.UserTombstone):
+        return events.UserDeleted(**common, data=data)
+    kind = events.UserCreated if created else events.UserUpdated
+    return kind(**common, data=data)

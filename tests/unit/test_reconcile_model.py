@@ -5,20 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from replica.reconcile.model import (
-    FINDINGS_MAX,
-    Comparison,
-    Finding,
-    Kind,
-    Reason,
-    Tally,
-    Verdict,
-    brake,
-    reason_to_run,
-    recomputes,
-    repairable,
-    repaired_by_itself,
-)
+from replica.reconcile import model
+from replica.reconcile.model import Kind, Reason, Verdict
 
 
 def test_options_select_kinds_to_repair() -> None:
@@ -33,17 +21,17 @@ def test_options_select_kinds_to_repair() -> None:
         ),
     ):
         repair, ahead, orphans = options
-        assert repairable(repair=repair, ahead=ahead, orphans=orphans) == kinds, options
+        assert model.repairable(repair=repair, ahead=ahead, orphans=orphans) == kinds, options
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.BACKWARDS}))
 def test_automatic_repairs_are_limited_to_safe_kinds(reason: Reason) -> None:
-    assert repaired_by_itself(reason) == {"missing", "stale", "undeleted"}
+    assert model.repaired_by_itself(reason) == {"missing", "stale", "undeleted"}
 
 
 def test_digests_are_recomputed_unless_only_messages_were_lost() -> None:
     """Lost messages leave maintained digests right; every other run checks them."""
-    assert {reason for reason in Reason if not recomputes(reason)} == {
+    assert {reason for reason in Reason if not model.recomputes(reason)} == {
         Reason.GAP,
         Reason.QUEUE_LOST,
     }
@@ -51,7 +39,7 @@ def test_digests_are_recomputed_unless_only_messages_were_lost() -> None:
 
 def test_nothing_is_repaired_after_heartbeats_ran_backwards() -> None:
     """The source was restored from a backup and may be older than the replica."""
-    assert repaired_by_itself(Reason.BACKWARDS) == frozenset()
+    assert model.repaired_by_itself(Reason.BACKWARDS) == frozenset()
 
 
 NEVER = {"is_empty": False, "suspicion": None, "compared_last": None, "seconds_since": None}
@@ -72,50 +60,54 @@ def test_the_reason_for_a_run() -> None:
         (LATELY | {"seconds_since": 99.9}, None),
         (LATELY | {"seconds_since": 100.0, "suspicion": "gap"}, Reason.GAP),
     ):
-        assert reason_to_run(**state, every_seconds=100.0) == reason, state
+        assert model.reason_to_run(**state, every_seconds=100.0) == reason, state
 
 
 def test_a_comparison_in_the_future_does_not_count() -> None:
     """The clock was set back; waiting for it to catch up could delay the next run for long."""
     ahead = LATELY | {"seconds_since": -86_400.0}
-    assert reason_to_run(**ahead, every_seconds=100.0) is Reason.SCHEDULE  # type: ignore[arg-type]
+    assert model.reason_to_run(**ahead, every_seconds=100.0) is Reason.SCHEDULE  # type: ignore[arg-type]
 
 
 def test_schedule_0_disables_scheduled_runs() -> None:
     late = LATELY | {"seconds_since": 1e9}
-    assert reason_to_run(**late, every_seconds=0) is None  # type: ignore[arg-type]
-    assert reason_to_run(**NEVER, every_seconds=0) is Reason.EMPTY  # type: ignore[arg-type]
+    assert model.reason_to_run(**late, every_seconds=0) is None  # type: ignore[arg-type]
+    assert model.reason_to_run(**NEVER, every_seconds=0) is Reason.EMPTY  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("orphans", "holds"), [(0, False), (10, False), (11, True)])
 def test_the_deletion_limit_is_inclusive(orphans: int, holds: bool) -> None:
     """The message exists only above it."""
-    found = brake(orphans, 10, command="blog-service")
+    found = model.brake(orphans, 10, command="blog-service")
     assert (found is not None) is holds
     assert found is None or "blog-service reconcile --orphans" in found
 
 
-def a_comparison(tally: Tally) -> Comparison:
-    return Comparison(source=uuid4(), source_at=datetime.now(UTC), users=1, tally=tally)
+def a_comparison(tally: model.Tally) -> model.Comparison:
+    return model.Comparison(source=uuid4(), source_at=datetime.now(UTC), users=1, tally=tally)
 
 
 def test_the_verdict_counts_unrepaired_differences() -> None:
     for differing, repaired, in_flight, verdict in (
-        *((0, 0, 0, Verdict.IN_STEP), (0, 0, 9, Verdict.IN_STEP), (3, 3, 0, Verdict.IN_STEP)),
+        *(
+            (0, 0, 0, Verdict.IN_STEP),
+            (0, 0, 9, Verdict.IN_STEP),
+            (3, 3, 0, Verdict.IN_STEP),
+        ),
         *((3, 2, 0, Verdict.DRIFT), (3, 0, 9, Verdict.DRIFT)),
     ):
-        tally = Tally(in_flight=in_flight)
+        tally = model.Tally(in_flight=in_flight)
         tally.add(Kind.MISSING, differing=differing, repaired=repaired)
         assert a_comparison(tally).verdict is verdict, differing
 
 
 def test_findings_are_limited_per_kind() -> None:
     """A million missing users do not hide one undone deletion."""
-    tally = Tally()
-    for _ in range(FINDINGS_MAX + 1):
-        tally.list(Finding(uuid4(), Kind.MISSING, 1, None, False))
-    tally.list(Finding(uuid4(), Kind.UNDONE_DELETION, 1, 2, False))
+    tally = model.Tally()
+    for _ in range(model.FINDINGS_MAX + 1):
+        tally.list(model.Finding(uuid4(), Kind.MISSING, 1, None, False))
+    tally.list(model.Finding(uuid4(), Kind.UNDONE_DELETION, 1, 2, False))
     assert {kind: len(found) for kind, found in tally.listed.items()} == {
-        Kind.MISSING: FINDINGS_MAX,
+        Kind.MISSING: model.FINDINGS_MAX,
         Kind.UNDONE_DELETION: 1,
     }

@@ -10,25 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth_service.outbox.backlog import RecordedEvent
+from auth_service.replays import model
 from auth_service.replays.batch import Batch, Checkpoint, Progress, Step
-from auth_service.replays.model import (
-    CATCH_UP_SECONDS,
-    RATE_DEFAULT,
-    InvalidReplay,
-    LogPruned,
-    Pace,
-    Plan,
-    Pruned,
-    Replay,
-    ReplayFinished,
-    Selection,
-    State,
-    batch_limit,
-    confirmed_prefix,
-    is_change,
-    require_in_log,
-    require_valid,
-)
+from auth_service.replays.model import Replay, Selection, State
 from contracts.events import UserCreated, UserDeleted, UserUpdated
 from contracts.sync.replay_limits import POSITION_MAX, RATE_MAX, TYPES, USERS_MAX
 from tests.support.builders import NOON
@@ -79,7 +63,7 @@ class TestRequests:
         ]
         for because, requests in refusals:
             for refused in requests:
-                assert because in str(refusal(InvalidReplay, demand, **refused))
+                assert because in str(refusal(model.InvalidReplay, demand, **refused))
 
     def test_a_valid_request_is_accepted(self) -> None:
         demand(
@@ -113,21 +97,21 @@ class TestRequests:
         self, selection: Selection, is_refused: bool
     ) -> None:
         """Only after the log was pruned."""
-        require_in_log(selection, Pruned(0, NOON))
+        model.require_in_log(selection, model.Pruned(0, NOON))
         if is_refused:
-            with pytest.raises(LogPruned, match=r"after position 10 .*--current-state"):
-                require_in_log(selection, Pruned(10, NOON))
+            with pytest.raises(model.LogPruned, match=r"after position 10 .*--current-state"):
+                model.require_in_log(selection, model.Pruned(10, NOON))
         else:
-            require_in_log(selection, Pruned(10, NOON))
+            model.require_in_log(selection, model.Pruned(10, NOON))
 
     def test_an_empty_pruned_log_accepts_no_time(self) -> None:
         """Everything was pruned: no time is known to be after that."""
-        with pytest.raises(LogPruned):
-            require_in_log(Selection(since=NOON + HOUR), Pruned(10, None))
+        with pytest.raises(model.LogPruned):
+            model.require_in_log(Selection(since=NOON + HOUR), model.Pruned(10, None))
 
     def test_a_plan_sums_its_types(self) -> None:
         by_type = {"user.created": 40, "user.updated": 50, "user.deleted": 10}
-        plan = Plan(
+        plan = model.Plan(
             consumer="blog", selection=Selection(), rate=50, by_type=by_type, erased_users=3
         )
         assert (plan.events, plan.seconds, plan.warning) == (100, 2.0, None)
@@ -141,10 +125,10 @@ class TestStates:
     def test_a_finished_replay_stays_finished(self, state: State, wish: Any) -> None:
         """Every other change is valid, unless the replay has that state already."""
         if state.is_final and state != wish:
-            with pytest.raises(ReplayFinished, match=state):
-                is_change(state, wish)
+            with pytest.raises(model.ReplayFinished, match=state):
+                model.is_change(state, wish)
         else:
-            assert is_change(state, wish) == (state != wish)
+            assert model.is_change(state, wish) == (state != wish)
 
     def test_the_seconds_left_follow_from_the_rate(self) -> None:
         """Never below zero, and None for a finished replay."""
@@ -159,9 +143,9 @@ class TestPace:
     def test_a_batch_takes_a_tenth_of_a_second(self) -> None:
         """At least one event, and no more than the setting allows."""
         for rate, limit in (
-            *((1, 1), (10, 1), (99, 9), (RATE_DEFAULT, 100), (5_000, 500), (RATE_MAX, 500)),
+            *((1, 1), (10, 1), (99, 9), (model.RATE_DEFAULT, 100), (5_000, 500), (RATE_MAX, 500)),
         ):
-            assert batch_limit(rate, 500) == limit, rate
+            assert model.batch_limit(rate, 500) == limit, rate
 
     @given(
         rate=st.integers(1, RATE_MAX),
@@ -169,11 +153,11 @@ class TestPace:
     )
     def test_no_period_exceeds_the_rate(self, rate: int, works: list[float]) -> None:
         """However long batches take: delays are never caught up in a burst."""
-        limit = batch_limit(rate, 500)
+        limit = model.batch_limit(rate, 500)
         begun = list(begins(a_replay(rate=rate), limit, works))
         for n, first in enumerate(begun):
             for m, later in enumerate(begun[n:], 1):
-                seconds = later - first + CATCH_UP_SECONDS
+                seconds = later - first + model.CATCH_UP_SECONDS
                 assert (m - 1) * limit <= rate * seconds * (1 + 1e-9) + 1e-6
 
     def test_small_delays_are_caught_up(self) -> None:
@@ -181,7 +165,7 @@ class TestPace:
         assert begun[-1] == pytest.approx(99 * 0.1, abs=0.11)
 
     def test_another_replay_is_due_at_once(self) -> None:
-        pace = Pace()
+        pace = model.Pace()
         pace.published(a_replay(1, rate=1), 1, began=1000.0)
         assert pace.due(a_replay(1, rate=1)) > 1000.0
         assert pace.due(a_replay(2)) < 1000.0
@@ -192,7 +176,7 @@ class TestProgress:
 
     @given(st.lists(st.booleans()))
     def test_only_a_fully_confirmed_prefix_counts(self, confirmed: list[bool]) -> None:
-        prefix = confirmed_prefix(confirmed)
+        prefix = model.confirmed_prefix(confirmed)
         assert all(confirmed[:prefix])
         assert prefix == len(confirmed) or not confirmed[prefix]
 
@@ -223,13 +207,13 @@ class TestProgress:
         assert batch.after([]) == Progress(Checkpoint(50_001), 0, False)
 
 
-def demand(*, consumer: str = "blog", rate: int = RATE_DEFAULT, **selection: Any) -> None:
-    require_valid(consumer, Selection(**selection), rate)
+def demand(*, consumer: str = "blog", rate: int = model.RATE_DEFAULT, **selection: Any) -> None:
+    model.require_valid(consumer, Selection(**selection), rate)
 
 
 def begins(replay: Replay, limit: int, works: list[float]) -> Iterator[float]:
     """Return when each batch begins, if publishing takes ``works`` seconds."""
-    pace, now = Pace(), 0.0
+    pace, now = model.Pace(), 0.0
     for work in works:
         now = max(now, pace.due(replay))
         yield now

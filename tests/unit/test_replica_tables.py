@@ -5,22 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    Uuid,
-    func,
-)
+import sqlalchemy as sa
 from sqlalchemy.schema import SchemaItem
 
 from blog_service.users.table import users
@@ -28,28 +13,30 @@ from replica.columns import FIELDS, NotAReplica
 from replica.table import Replica
 from tests.support.refusals import refusal
 
-TIME = DateTime(timezone=True)
+TIME = sa.DateTime(timezone=True)
 
 
-def a_table(*items: SchemaItem, without: str = "") -> Table:
-    least: list[Column[Any]] = [
-        Column("id", Uuid, primary_key=True),
-        Column("version", BigInteger, nullable=False),
-        Column("deleted_at", TIME),
+def a_table(*items: SchemaItem, without: str = "") -> sa.Table:
+    least: list[sa.Column[Any]] = [
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("deleted_at", TIME),
     ]
     kept = [column for column in least if column.name != without]
-    return Table("readers", MetaData(), *kept, *items)
+    return sa.Table("readers", sa.MetaData(), *kept, *items)
 
 
 def test_a_replica_has_the_columns_that_its_service_chooses() -> None:
     """From the three required ones to all; the service's own columns are ignored."""
     own: list[SchemaItem] = [
-        Column("note", Text),
-        Column("seen_at", TIME, nullable=False, server_default=func.now()),
+        sa.Column("note", sa.Text),
+        sa.Column("seen_at", TIME, nullable=False, server_default=sa.func.now()),
     ]
 
     assert Replica(a_table(), service="mailer").columns == ("id", "version", "deleted_at")
-    chosen = Replica(a_table(Column("roles", ARRAY(String)), *own), service="mailer").columns
+    chosen = Replica(
+        a_table(sa.Column("roles", sa.ARRAY(sa.String)), *own), service="mailer"
+    ).columns
     assert chosen == ("id", "version", "roles", "deleted_at")
     assert Replica(users, service="mailer").columns == tuple(FIELDS)
 
@@ -59,22 +46,25 @@ def test_a_table_that_cannot_hold_every_event_is_refused() -> None:
     for items, without, reason in (
         ([], "version", "has no version"),
         ([], "id", "has no id"),
-        ([Column("version", Integer)], "version", "is INTEGER; an event needs BIGINT"),
-        ([Column("id", Text, primary_key=True)], "id", "is TEXT; an event needs UUID"),
-        ([Column("id", Uuid)], "id", "primary key of readers is not id"),
-        ([Column("part", Integer, primary_key=True)], "", "primary key of readers is not id"),
-        ([Column("email", String(50))], "", "an event needs TEXT or VARCHAR"),
-        ([Column("created_at", DateTime)], "", "an event needs TIMESTAMP WITH TIME ZONE"),
-        ([Column("email", Text, nullable=False)], "", "readers.email must be nullable"),
-        ([Column("deleted_at", TIME, nullable=False)], "deleted_at", "must be nullable"),
-        ([Column("email", Text, unique=True)], "", "readers.email must not be unique"),
-        ([Column("email", Text), UniqueConstraint("email")], "", "must not be unique"),
+        ([sa.Column("version", sa.Integer)], "version", "is INTEGER; an event needs BIGINT"),
+        ([sa.Column("id", sa.Text, primary_key=True)], "id", "is TEXT; an event needs UUID"),
+        ([sa.Column("id", sa.Uuid)], "id", "primary key of readers is not id"),
+        ([sa.Column("part", sa.Integer, primary_key=True)], "", "primary key of readers is not id"),
+        ([sa.Column("email", sa.String(50))], "", "an event needs TEXT or VARCHAR"),
+        ([sa.Column("created_at", sa.DateTime)], "", "an event needs TIMESTAMP WITH TIME ZONE"),
+        ([sa.Column("email", sa.Text, nullable=False)], "", "readers.email must be nullable"),
+        ([sa.Column("deleted_at", TIME, nullable=False)], "deleted_at", "must be nullable"),
+        ([sa.Column("email", sa.Text, unique=True)], "", "readers.email must not be unique"),
+        ([sa.Column("email", sa.Text), sa.UniqueConstraint("email")], "", "must not be unique"),
         (
-            [email := Column("email", Text), Index("i", func.lower(email), unique=True)],
+            [
+                email := sa.Column("email", sa.Text),
+                sa.Index("i", sa.func.lower(email), unique=True),
+            ],
             "",
             "readers.email must not be unique",
         ),
-        ([Column("note", Text, nullable=False)], "", "readers.note: an event has no value"),
+        ([sa.Column("note", sa.Text, nullable=False)], "", "readers.note: an event has no value"),
     ):
         table = a_table(*items, without=without)
         assert re.search(reason, str(refusal(NotAReplica, Replica, table, service="mailer")))
@@ -90,8 +80,8 @@ def test_also_may_only_name_the_services_own_columns(also: Mapping[str, Any]) ->
 def test_columns_that_a_tombstone_fills_may_be_not_null() -> None:
     """It has no roles and an unverified address, but the columns have values."""
     table = a_table(
-        Column("email_verified", Boolean, nullable=False),
-        Column("roles", ARRAY(Text), nullable=False),
-        Column("status", Text, nullable=False),
+        sa.Column("email_verified", sa.Boolean, nullable=False),
+        sa.Column("roles", sa.ARRAY(sa.Text), nullable=False),
+        sa.Column("status", sa.Text, nullable=False),
     )
     assert {"email_verified", "roles", "status"} < set(Replica(table, service="mailer").columns)

@@ -5,26 +5,9 @@ from typing import Any
 
 import pytest
 
+from auth_service.tokens import model
 from auth_service.tokens.commands import BITS_MAX
-from auth_service.tokens.model import (
-    BITS,
-    BITS_MIN,
-    PUBLISHED_MAX,
-    AmbiguousKid,
-    Gone,
-    ImportStep,
-    KeyRefusal,
-    Keys,
-    NoSuchKey,
-    Periods,
-    SigningKey,
-    State,
-    StillActive,
-    TooManyKeys,
-    TooSoon,
-    import_step,
-    utc_text,
-)
+from auth_service.tokens.model import Keys, SigningKey, State
 from contracts.tokens.keys import RSA_BITS_MAX, RSA_BITS_MIN
 from tests.support.builders import NOON
 
@@ -52,7 +35,7 @@ def configured(kid: str, state: State = State.PENDING, **changes: Any) -> Signin
 
 
 def keys(*those: SigningKey, now: datetime = NOON) -> Keys:
-    return Keys(keys=those, now=now, periods=Periods(wait=WAIT, hold=HOLD))
+    return Keys(keys=those, now=now, periods=model.Periods(wait=WAIT, hold=HOLD))
 
 
 def kids(those: list[SigningKey]) -> list[str]:
@@ -61,8 +44,8 @@ def kids(those: list[SigningKey]) -> list[str]:
 
 def test_new_keys_have_a_length_that_verifiers_accept() -> None:
     """The commands name the limits without importing cryptography."""
-    assert BITS_MIN == RSA_BITS_MIN
-    assert BITS_MIN <= BITS <= BITS_MAX <= RSA_BITS_MAX
+    assert model.BITS_MIN == RSA_BITS_MIN
+    assert model.BITS_MIN <= model.BITS <= BITS_MAX <= RSA_BITS_MAX
 
 
 def test_the_key_set_holds_all_but_the_revoked_keys() -> None:
@@ -118,7 +101,7 @@ def test_a_key_is_activated_only_when_verifiers_know_it() -> None:
     at = NOON + WAIT
     active = a_key("active", State.ACTIVE)
 
-    with pytest.raises(TooSoon, match=r"from 2026-01-01 12:15:00 UTC, when.*--force"):
+    with pytest.raises(model.TooSoon, match=r"from 2026-01-01 12:15:00 UTC, when.*--force"):
         keys(active, key, now=at - timedelta(microseconds=1)).require_activatable(key, force=False)
     keys(active, key, now=at).require_activatable(key, force=False)
     keys(active, key, now=NOON).require_activatable(key, force=True)
@@ -135,24 +118,24 @@ def test_the_first_key_need_not_wait() -> None:
 def test_a_retired_or_revoked_key_is_not_activated(state: State) -> None:
     """Not even by force; the remedy is a new key."""
     key = a_key("old", state)
-    with pytest.raises(Gone, match=f"{state}.*keys generate"):
+    with pytest.raises(model.Gone, match=f"{state}.*keys generate"):
         keys(key).require_activatable(key, force=True)
 
 
 def test_only_a_pending_key_may_be_withdrawn() -> None:
     """There must be an active key, and a revoked one would be published again."""
     keys(a_key("new")).require_retirable(a_key("new"))
-    with pytest.raises(StillActive, match="activate another key"):
+    with pytest.raises(model.StillActive, match="activate another key"):
         keys().require_retirable(a_key("active", State.ACTIVE))
-    with pytest.raises(Gone):
+    with pytest.raises(model.Gone):
         keys().require_retirable(a_key("old", State.REVOKED))
 
 
 def test_the_key_set_stays_small() -> None:
     """Verifiers refuse a long one; revoked keys do not count."""
-    full = [a_key(f"key{n}") for n in range(PUBLISHED_MAX)]
+    full = [a_key(f"key{n}") for n in range(model.PUBLISHED_MAX)]
     keys(*full[1:], a_key("old", State.REVOKED)).require_room()
-    with pytest.raises(TooManyKeys, match="revoke"):
+    with pytest.raises(model.TooManyKeys, match="revoke"):
         keys(*full).require_room()
 
 
@@ -160,7 +143,11 @@ def test_a_key_is_found_by_an_unambiguous_beginning_of_its_id() -> None:
     """However short, or the whole id; None, or more than one, is refused."""
     ring = keys(a_key("abc"), a_key("abd"), a_key("xyz"))
     assert [ring.find(prefix).kid for prefix in ("abd", "x")] == ["abd", "xyz"]
-    refused: dict[str, type[KeyRefusal]] = {"ab": AmbiguousKid, "z": NoSuchKey, "": NoSuchKey}
+    refused: dict[str, type[model.KeyRefusal]] = {
+        "ab": model.AmbiguousKid,
+        "z": model.NoSuchKey,
+        "": model.NoSuchKey,
+    }
     for prefix, error in refused.items():
         with pytest.raises(error):
             ring.find(prefix)
@@ -169,15 +156,15 @@ def test_a_key_is_found_by_an_unambiguous_beginning_of_its_id() -> None:
 @pytest.mark.parametrize(
     ("others", "is_lost", "step"),
     [
-        ([], False, ImportStep.ADD_ACTIVE),
-        ([a_key("spare")], False, ImportStep.ADD_ACTIVE),
-        ([a_key("stored", State.ACTIVE)], False, ImportStep.ADD),
-        ([configured("former", State.ACTIVE)], True, ImportStep.ADD_ACTIVE),
+        ([], False, model.ImportStep.ADD_ACTIVE),
+        ([a_key("spare")], False, model.ImportStep.ADD_ACTIVE),
+        ([a_key("stored", State.ACTIVE)], False, model.ImportStep.ADD),
+        ([configured("former", State.ACTIVE)], True, model.ImportStep.ADD_ACTIVE),
     ],
     ids=["first", "only a pending one", "a stored one signs", "another one was configured"],
 )
 def test_a_new_configured_key_signs_if_no_other_does(
-    others: list[SigningKey], is_lost: bool, step: ImportStep
+    others: list[SigningKey], is_lost: bool, step: model.ImportStep
 ) -> None:
     """It signs if no other key does or can; beside a stored key it is a substitute."""
     assert registered(keys(*others), is_lost=is_lost) is step
@@ -194,16 +181,16 @@ def test_a_configured_key_whose_hold_ends_replaces_a_lost_one() -> None:
     """Set again permanently, it signs again, unless the other key is still in use."""
     former = configured("mine", State.RETIRED)
     ring = keys(former, configured("other", State.ACTIVE), now=NOON + HOLD - TOKEN)
-    assert registered(ring, is_lost=True) is ImportStep.ACTIVATE
+    assert registered(ring, is_lost=True) is model.ImportStep.ACTIVATE
     assert registered(ring, is_lost=False) is None
 
 
-def registered(ring: Keys, *, is_lost: bool) -> ImportStep | None:
+def registered(ring: Keys, *, is_lost: bool) -> model.ImportStep | None:
     """How to import the key "mine"."""
-    return import_step(ring, "mine", active_is_lost=is_lost, token_lasts=TOKEN)
+    return model.import_step(ring, "mine", active_is_lost=is_lost, token_lasts=TOKEN)
 
 
 def test_a_time_in_words_is_not_too_early() -> None:
     """A user who waits until the shown time has waited long enough."""
-    assert utc_text(NOON) == "2026-01-01 12:00:00 UTC"
-    assert utc_text(NOON + timedelta(microseconds=1)) == "2026-01-01 12:00:01 UTC"
+    assert model.utc_text(NOON) == "2026-01-01 12:00:00 UTC"
+    assert model.utc_text(NOON + timedelta(microseconds=1)) == "2026-01-01 12:00:01 UTC"
