@@ -227,9 +227,7 @@ def signing_key() -> rsa.RSAPrivateKey:
 def private_pem(signing_key: rsa.RSAPrivateKey) -> str:
     """The private key as PEM."""
     return signing_key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
 
 

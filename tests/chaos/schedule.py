@@ -20,12 +20,7 @@ PROCESSES: Final = (
 
 DATABASES: Final = ("auth database", "blog database")
 
-LINKS: Final = (
-    *DATABASES,
-    "broker of the relays",
-    "broker of the consumers",
-    "source of the blog",
-)
+LINKS: Final = (*DATABASES, "broker of the relays", "broker of the consumers", "source of the blog")
 """Connections that pass a proxy: to each database, to the broker, and to the auth API for
 comparisons."""
 

@@ -152,11 +152,7 @@ async def test_consumers_cut_before_their_acknowledgements_lose_nothing(
 
 
 async def test_the_relay_waits_for_a_full_queue(
-    system: System,
-    source: Source,
-    auth_engine: AsyncEngine,
-    broker: Broker,
-    vhost: str,
+    system: System, source: Source, auth_engine: AsyncEngine, broker: Broker, vhost: str
 ) -> None:
     """While a queue refuses, the relay says why it waits; it continues when there is room."""
 

@@ -34,10 +34,7 @@ _PROOF: Final = """
 
 
 _AWAY: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
+    *(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError),
     asyncpg.InternalClientError,  # of a connection that breaks during a statement
 )
 

@@ -14,13 +14,7 @@ import pytest_asyncio
 from tests.support.auth_api import bearer, signed_up
 from tests.support.broker_accounts import as_consumer, as_relay
 from tests.support.proxy import Proxy
-from tests.support.system import (
-    COMMANDS,
-    Member,
-    System,
-    broker_behind_a_proxy,
-    ended,
-)
+from tests.support.system import COMMANDS, Member, System, broker_behind_a_proxy, ended
 
 
 @dataclass

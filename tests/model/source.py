@@ -77,8 +77,6 @@ def with_heartbeat(state: State) -> tuple[State, Record]:
     beat = Record(state.source.beat + 1, past.beats)
     position = state.source.position + 1
     source = state.source._replace(
-        log=(*state.source.log, Entry(position, BEAT, beat)),
-        beat=beat.version,
-        position=position,
+        log=(*state.source.log, Entry(position, BEAT, beat)), beat=beat.version, position=position
     )
     return state._replace(source=source, past=past), beat

@@ -399,13 +399,7 @@ _ROWS: Final = (
     _removed,
     _stranger,
     *(_swapped,) * 3,
-    _dead_for_living,
-    _opposite,
-    _duplicated,
-    _harmless,
-    _reordered,
-    _put_back,
-    _at_the_source,
+    *(_dead_for_living, _opposite, _duplicated, _harmless, _reordered, _put_back, _at_the_source),
 )
 
 _TRIGGERS: Final = "ALTER TABLE users {} TRIGGER USER"

@@ -35,11 +35,7 @@ class Databases:
         for left_over in _names(server, self._prefix):  # a previous run may have been killed
             server.drop_database(left_over)
         self._supplies = {
-            service: Supply(
-                partial(self._clone, service),
-                server.drop_database,
-                spare=spare,
-            )
+            service: Supply(partial(self._clone, service), server.drop_database, spare=spare)
             for service in SERVICES
         }
 

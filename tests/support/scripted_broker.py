@@ -59,11 +59,7 @@ class ScriptedBroker:
             properties: FieldTable = {"capabilities": {"publisher_confirms": True}}
             self.send(
                 0,
-                Connection.Start(
-                    server_properties=properties,
-                    mechanisms="PLAIN",
-                    locales="en_US",
-                ),
+                Connection.Start(server_properties=properties, mechanisms="PLAIN", locales="en_US"),
             )
             tune = Connection.Tune(channel_max=100, frame_max=self._frame_max, heartbeat=60)
             answers = _ANSWERS | {Connection.StartOk: tune}

@@ -118,11 +118,7 @@ class System:
 
 @contextmanager
 def new_system(
-    databases: Databases,
-    broker: Broker,
-    vhosts: VirtualHosts,
-    keys: tuple[str, str],
-    folder: Path,
+    databases: Databases, broker: Broker, vhosts: VirtualHosts, keys: tuple[str, str], folder: Path
 ) -> Iterator[System]:
     """Yield a system on new databases and a new virtual host.
 

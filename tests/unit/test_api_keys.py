@@ -102,12 +102,7 @@ class TestAccounts:
 
     def test_a_name_is_plain(self) -> None:
         for name in (
-            "a",
-            "Blog",
-            "feed-importer",
-            "feed_importer",
-            "2.0",
-            "a" * model.NAME_LENGTH_MAX,
+            *("a", "Blog", "feed-importer", "feed_importer", "2.0", "a" * model.NAME_LENGTH_MAX),
         ):
             model.require_valid_name(name)
 

@@ -89,11 +89,7 @@ def a_comparison(tally: model.Tally) -> model.Comparison:
 
 def test_the_verdict_counts_unrepaired_differences() -> None:
     for differing, repaired, in_flight, verdict in (
-        *(
-            (0, 0, 0, Verdict.IN_STEP),
-            (0, 0, 9, Verdict.IN_STEP),
-            (3, 3, 0, Verdict.IN_STEP),
-        ),
+        *((0, 0, 0, Verdict.IN_STEP), (0, 0, 9, Verdict.IN_STEP), (3, 3, 0, Verdict.IN_STEP)),
         *((3, 2, 0, Verdict.DRIFT), (3, 0, 9, Verdict.DRIFT)),
     ):
         tally = model.Tally(in_flight=in_flight)

@@ -252,10 +252,7 @@ class TestAccepted:
 
 BAD_HEADERS: list[tuple[str, list[Any]]] = [
     ("alg", [None, "none", "NoNe", "rs256", "PS256", ["RS256"], 7]),
-    (
-        "typ",
-        [None, "JWT", "logout+jwt", ["at+jwt"], "at+jwt ", "at+jwt;v=1"],
-    ),
+    ("typ", [None, "JWT", "logout+jwt", ["at+jwt"], "at+jwt ", "at+jwt;v=1"]),
     ("kid", [None, "", "unknown", "../../../../dev/null", "' OR 1=1 --", 1, ["x"], "k" * 129]),
     ("typ", ["application/application/at+jwt"]),
     ("kid", ["a b", "a\n", "a\x00", "\ud800"]),
