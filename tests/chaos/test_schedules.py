@@ -1,7 +1,5 @@
 """Schedules of faults: how they are drawn and watched, and five of them carried out."""
 
-import subprocess
-import sys
 from pathlib import Path
 from uuid import UUID
 
@@ -9,6 +7,7 @@ import pytest
 
 from tests.chaos.schedule import Kind, drawn
 from tests.chaos.watch import UNNAMED_SECONDS_MAX, Watch
+from tests.support.programs import python
 
 SEEDS = (6, 9, 23, 25, 26)
 """With failovers of both databases, a broker that is killed, and deletions at the broker."""
@@ -51,13 +50,8 @@ def test_a_difference_without_a_name_is_found(samples: list[object], is_found: b
 def test_five_schedules_keep_every_promise() -> None:
     """The model accepts each run; nothing is lost, and no difference exists without a name."""
     seeds = [str(seed) for seed in SEEDS]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.chaos", "--seed", *seeds],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ("-W", "ignore", "-m", "tests.chaos", "--seed", *seeds)
+    done = python(*words, cwd=Path(__file__).parents[2], timeout=None)
 
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr

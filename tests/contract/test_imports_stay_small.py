@@ -1,7 +1,6 @@
 """A service that only verifies tokens, or only reads events, needs few of our dependencies."""
 
-import subprocess
-import sys
+from tests.support.programs import python
 
 OURS = {
     *("aio_pika", "asyncpg", "cryptography", "fastapi", "httpx", "prometheus_client", "pydantic"),
@@ -18,12 +17,6 @@ def test_a_module_imports_only_the_dependencies_that_it_needs() -> None:
         ("service_kit.process.terminal", {"typer"}),
         ("service_kit.database.commands", set()),
     ):
-        imported = subprocess.run(
-            [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout.split()
-
+        show = f"import sys, {module}; print(*sys.modules)"
+        imported = python("-c", show, check=True).stdout.split()
         assert sorted(OURS & set(imported)) == sorted(needed), module

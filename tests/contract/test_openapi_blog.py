@@ -10,11 +10,11 @@ from pydantic import SecretStr
 
 import auth_service.app
 import auth_service.settings
-from auth_service.services.administer import create_service
 from blog_service.app import create_app
 from blog_service.settings import ApiSettings
 from contracts.events import UserState
 from service_kit.database.engines import pooled
+from tests.support.auth_api import a_service_account
 from tests.support.blog_api import a_token
 from tests.support.builders import SOURCE, a_state, an_event
 from tests.support.http_server import served
@@ -87,14 +87,5 @@ async def prepare(settings: ApiSettings, user: UserState) -> None:
 
 
 async def made_account(settings: auth_service.settings.ApiSettings) -> dict[str, object]:
-    engine = pooled(settings)
-    issued = await create_service(
-        engine,
-        settings.secrets,
-        name="blog",
-        scopes=["replays:write"],
-        key_days=1,
-        actor="operator:test",
-    )
-    await engine.dispose()
+    issued = await a_service_account(settings, "blog", "replays:write")
     return {"service_id": issued.id, "api_key": SecretStr(issued.api_key)}

@@ -3,25 +3,19 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import contracts
+from tests.support.programs import python
 
 CONTRACTS = Path(contracts.__file__).parent
 
 
 def schemas(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run ``python -m contracts.events.write_schemas`` on the package in ``folder``."""
-    return subprocess.run(
-        [sys.executable, "-m", "contracts.events.write_schemas", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return python("-m", "contracts.events.write_schemas", *arguments, cwd=folder)
 
 
 @pytest.fixture

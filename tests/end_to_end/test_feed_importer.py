@@ -3,7 +3,6 @@
 import ast
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from tests.support.auth_api import PASSWORD, bearer, signed_up
 from tests.support.eventually import eventually
 from tests.support.feeds import Item, as_feed, at_an_address, atom, rss
 from tests.support.http_server import served
+from tests.support.programs import python
 from tests.support.settled import figure
 from tests.support.system import Member, System, ended
 
@@ -110,17 +110,8 @@ class Importer:
 
 
 async def imported(*arguments: str, **settings: str) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "feed_importer", *arguments]
-    ended = await asyncio.to_thread(
-        subprocess.run,
-        command,
-        env=settings,
-        cwd=EXAMPLES,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    given = {"env": settings, "cwd": EXAMPLES, "timeout": 120}
+    ended = await asyncio.to_thread(python, "-m", "feed_importer", *arguments, **given)
     assert "Traceback" not in ended.stderr, ended.stderr
     return ended.returncode, ended.stdout, ended.stderr
 

@@ -1,10 +1,10 @@
 """Commands start at once: help imports nothing that only a running command needs."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+
+from tests.support.programs import python
 
 # Typer itself reads options with pydantic, so only what settings add to it is listed.
 HEAVY = frozenset(
@@ -49,9 +49,7 @@ def test_the_help_of_every_command_shows_an_example_and_imports_little(
     cli: str, commands: set[str]
 ) -> None:
     """Neither a database driver nor a broker's client, no server, no models."""
-    ended = subprocess.run(
-        [sys.executable, "-c", SHOW_ALL_HELP, cli], capture_output=True, text=True, timeout=60
-    )
+    ended = python("-c", SHOW_ALL_HELP, cli)
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.mutations.defences import DEFENCES, Defence
+from tests.support.programs import python
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 900
@@ -44,17 +45,10 @@ def problem(defence: Defence) -> str | None:
 
 def verdict(defence: Defence) -> str:
     """Run the tests of a defence without it; the first that failed, or what went wrong."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header"]
+    words = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")
     with removed(defence):
         try:
-            ended = subprocess.run(
-                [*command, "--tb=no", *defence.tests.split()],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_SECONDS,
-                check=False,
-            )
+            ended = python(*words, *defence.tests.split(), cwd=ROOT, timeout=TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             return f"NO VERDICT within {TIMEOUT_SECONDS} s"
     if ended.returncode == 0:

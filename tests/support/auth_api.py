@@ -1,6 +1,6 @@
 """The auth API running inside a test, and helpers to call it."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,9 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.app import create_app
 from auth_service.context import Context
+from auth_service.secrets import Secrets
 from auth_service.services.administer import create_service
 from auth_service.services.model import IssuedKey
-from auth_service.settings import ApiSettings
+from auth_service.settings import ApiSettings, KeySettings
+from service_kit.database.engines import pooled
 from service_kit.http.problems import MEDIA_TYPE
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
@@ -57,14 +59,7 @@ class AuthApi(httpx.AsyncClient):
 
     async def create_service(self, name: str, *scopes: str) -> IssuedKey:
         """Create a service account with these scopes in the database."""
-        return await create_service(
-            self.engine,
-            self.context.secrets,
-            name=name,
-            scopes=scopes,
-            key_days=90,
-            actor="operator:test",
-        )
+        return await _create(self.engine, self.context.secrets, name, scopes)
 
     async def service_token(
         self, issued: IssuedKey, *, key: str | None = None, **form: str
@@ -129,6 +124,22 @@ class AuthApi(httpx.AsyncClient):
             return not await self.fetch("SELECT 1 FROM mails")
 
         await eventually(none_waits)
+
+
+async def a_service_account(settings: KeySettings, name: str, *scopes: str) -> IssuedKey:
+    """Do the same in the database of ``settings``."""
+    engine = pooled(settings)
+    try:
+        return await _create(engine, settings.secrets, name, scopes)
+    finally:
+        await engine.dispose()
+
+
+async def _create(
+    engine: AsyncEngine, secrets: Secrets, name: str, scopes: Sequence[str]
+) -> IssuedKey:
+    given: dict[str, Any] = {"key_days": 90, "actor": "operator:test"}
+    return await create_service(engine, secrets, name=name, scopes=scopes, **given)
 
 
 @asynccontextmanager

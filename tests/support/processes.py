@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.support.eventually import eventually
 from tests.support.forks import Fork, run_forked
+from tests.support.programs import ran
 
 BIN = Path(sys.executable).parent
 
@@ -117,16 +118,7 @@ def run(
     environment = {"PATH": os.environ["PATH"], **environment}
     if not installed:
         return run_forked(words(command), environment, folder, typed=typed)
-    return subprocess.run(
-        words(command),
-        env=environment,
-        cwd=folder,
-        input=typed.decode(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return ran(*words(command), env=environment, cwd=folder, input=typed.decode())
 
 
 def words(command: str | Sequence[str]) -> list[str]:

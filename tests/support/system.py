@@ -11,13 +11,12 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
-from auth_service.services.administer import create_service
 from auth_service.settings import KeySettings
 from local.broker import Broker
 from local.limits import LIMITS
 from local.ports import free_port
-from service_kit.database.engines import pooled
 from service_kit.http import trusted
+from tests.support.auth_api import a_service_account
 from tests.support.broker_accounts import as_consumer, as_relay
 from tests.support.builders import SOURCE
 from tests.support.databases import Databases
@@ -57,18 +56,7 @@ class System:
         settings = KeySettings(
             database_url=self.auth_url, private_key=SecretStr(self.private_pem), secret=None
         )
-        engine = pooled(settings)
-        try:
-            issued = await create_service(
-                engine,
-                settings.secrets,
-                name="blog",
-                scopes=ACCOUNT_SCOPES,
-                key_days=1,
-                actor="operator:test",
-            )
-        finally:
-            await engine.dispose()
+        issued = await a_service_account(settings, "blog", *ACCOUNT_SCOPES)
         account = {
             "BLOG_AUTH_URL": auth_api_url,
             "BLOG_SERVICE_ID": issued.id,

@@ -3,9 +3,6 @@
 import os
 import shlex
 import shutil
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from local import addresses
 from local.addresses import Addresses, Ports
 from local.errors import LocalError
 from local.pids import StartedProcess
+from tests.support.programs import python, ran
 
 ROOT = Path(__file__).parents[2]
 ADDRESSES = Addresses(
@@ -42,29 +40,15 @@ def exported(text: str) -> dict[str, str]:
     return dict(word[1].split("=", 1) for word in words)
 
 
-def run(
-    command: list[str], folder: Path, settings: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_exports_name_their_checkout() -> None:
     assert exported(ADDRESSES.exports())["LOCAL_CHECKOUT"] == str(ROOT)
 
 
 def test_exports_of_another_checkout_stop_a_command(checkout: Path) -> None:
     """Before any file is created or process started, on any server."""
+    settings = os.environ | exported(ADDRESSES.exports())
     for command in ("up", "demo", "status", "servers"):
-        words = [sys.executable, "-m", "local", command]
-        refused = run(words, checkout, exported(ADDRESSES.exports()))
+        refused = python("-m", "local", command, cwd=checkout, env=settings)
         assert (refused.returncode, refused.stdout) == (1, ""), command
         for part in (str(ROOT), str(checkout), 'eval "$(make -s unset)"'):
             assert part in refused.stderr
@@ -74,15 +58,16 @@ def test_exports_of_another_checkout_stop_a_command(checkout: Path) -> None:
 def test_the_tests_refuse_exports_of_another_checkout() -> None:
     """Otherwise they would create databases on its server."""
     settings = exported(ADDRESSES.exports()) | {"LOCAL_CHECKOUT": "/another/checkout"}
-    refused = run([sys.executable, "-m", "pytest", "--collect-only", "-q"], ROOT, settings)
+    words = ("-m", "pytest", "--collect-only", "-q")
+    refused = python(*words, cwd=ROOT, env=os.environ | settings)
     assert refused.returncode == pytest.ExitCode.USAGE_ERROR
     assert "/another/checkout" in refused.stderr
 
 
 def test_the_remedy_unsets_all_exports(checkout: Path) -> None:
     """Run as the message says, in a checkout that is not set up; other variables stay."""
-    settings = exported(ADDRESSES.exports())
-    left = run(["sh", "-c", 'eval "$(make -s unset)"; env'], checkout, settings | {"KEPT": "yes"})
+    settings = os.environ | exported(ADDRESSES.exports()) | {"KEPT": "yes"}
+    left = ran("sh", "-c", 'eval "$(make -s unset)"; env', cwd=checkout, env=settings)
     names = {line.partition("=")[0] for line in left.stdout.splitlines()}
     assert "KEPT" in names
     assert not {name for name in names if name.startswith(("AUTH_", "BLOG_", "LOCAL_CHECKOUT"))}

@@ -1,8 +1,6 @@
 """Log lines without personal data, and the trace of a request."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 
 from service_kit.process.telemetry import new_traceparent, traced, traceparent
+from tests.support.programs import python
 
 ROOT = Path(__file__).parents[2]
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -43,9 +42,7 @@ log.info("ours.plain", number=3)
 @pytest.fixture(scope="module")
 def lines() -> list[dict[str, Any]]:
     """Return the log lines of a process that handles exceptions."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOGGING], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = python("-c", LOGGING, cwd=ROOT, check=True)
     assert not done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
