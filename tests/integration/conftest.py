@@ -80,6 +80,17 @@ def api_settings(
 
 
 @pytest.fixture
+def api_environment(auth_url: str, private_pem: str) -> dict[str, str]:
+    """The environment of an auth API's process on the fresh database, with a port of its own."""
+    return {
+        "AUTH_DATABASE_URL": auth_url,
+        "AUTH_ISSUER": SOURCE,
+        "AUTH_PRIVATE_KEY": private_pem,
+        "AUTH_PORT": str(free_port()),
+    }
+
+
+@pytest.fixture
 async def api(api_settings: ApiSettings) -> AsyncIterator[AuthApi]:
     async with serving(api_settings) as client:
         yield client

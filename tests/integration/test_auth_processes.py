@@ -56,15 +56,14 @@ serve_beside(deaf_once(), routes, host="127.0.0.1", port={port}, setting="PORT")
 
 
 @pytest.fixture
-def environment(auth_url: str, amqp_url: str, private_pem: str, tmp_path: Path) -> dict[str, str]:
+def environment(
+    api_environment: dict[str, str], amqp_url: str, private_pem: str, tmp_path: Path
+) -> dict[str, str]:
     key = tmp_path / "key.pem"
     key.write_text(private_pem)
-    return {
-        "AUTH_DATABASE_URL": auth_url,
+    return api_environment | {
         "AUTH_AMQP_URL": as_relay(amqp_url),
-        "AUTH_ISSUER": SOURCE,
         "AUTH_PRIVATE_KEY": str(key),
-        "AUTH_PORT": str(free_port()),
         "AUTH_RELAY_PORT": str(free_port()),
         "AUTH_HEARTBEAT_SECONDS": "1",
     }

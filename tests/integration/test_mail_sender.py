@@ -216,18 +216,12 @@ async def test_a_permanently_refused_recipient_is_not_retried(mails: Mails) -> N
 
 
 async def test_a_mail_is_sent_again_after_its_sender_was_killed(
-    mails: Mails, auth_url: str, private_pem: str, unused_port: int, tmp_path: Path
+    mails: Mails, api_environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Killed between claim and delivery: the mail is repeated rather than lost."""
     mails.server.fall_silent()
     await mails.ask()
-    environment = {
-        "AUTH_DATABASE_URL": auth_url,
-        "AUTH_ISSUER": SOURCE,
-        "AUTH_PRIVATE_KEY": private_pem,
-        "AUTH_PORT": str(unused_port),
-        "AUTH_SMTP_URL": mails.server.url,
-    }
+    environment = api_environment | {"AUTH_SMTP_URL": mails.server.url}
     process = Process("auth-service api", environment, tmp_path / "api.log")
     process.start()
     try:

@@ -18,15 +18,10 @@ ISSUED = {"id", "name", "scopes", "key_id", "api_key", "expires_at"}
 
 
 @pytest.fixture
-def environment(auth_url: str, private_pem: str) -> dict[str, str]:
-    return {"AUTH_DATABASE_URL": auth_url, "AUTH_PRIVATE_KEY": private_pem}
-
-
-@pytest.fixture
-def services(environment: dict[str, str], tmp_path: Path) -> Any:
+def services(api_environment: dict[str, str], tmp_path: Path) -> Any:
     async def services(arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = f"auth-service services {arguments}"
-        return await asyncio.to_thread(run, command, {**environment, **more}, tmp_path)
+        return await asyncio.to_thread(run, command, {**api_environment, **more}, tmp_path)
 
     return services
 

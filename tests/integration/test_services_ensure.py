@@ -36,11 +36,6 @@ LOSSES = {
 
 
 @pytest.fixture
-def environment(auth_url: str, private_pem: str) -> dict[str, str]:
-    return {"AUTH_DATABASE_URL": auth_url, "AUTH_PRIVATE_KEY": private_pem}
-
-
-@pytest.fixture
 def ensure(api_settings: ApiSettings, auth_engine: AsyncEngine) -> Any:
     """Do what the command does, except for the files."""
     given: dict[str, Any] = {
@@ -65,14 +60,17 @@ async def scope(api: httpx.AsyncClient, kept: Credentials) -> str | None:
 
 
 async def test_a_valid_account_and_key_are_left_alone(
-    environment: dict[str, str], api: httpx.AsyncClient, auth_engine: AsyncEngine, tmp_path: Path
+    api_environment: dict[str, str],
+    api: httpx.AsyncClient,
+    auth_engine: AsyncEngine,
+    tmp_path: Path,
 ) -> None:
     """By the command, twice: one account, one key, readable by its owner, never shown."""
     folder = tmp_path / "keys" / "blog"
 
-    first = await asyncio.to_thread(run, f"{COMMAND} {folder}", environment, tmp_path)
+    first = await asyncio.to_thread(run, f"{COMMAND} {folder}", api_environment, tmp_path)
     kept = in_folder(folder)
-    again = await asyncio.to_thread(run, f"{COMMAND} {folder}", environment, tmp_path)
+    again = await asyncio.to_thread(run, f"{COMMAND} {folder}", api_environment, tmp_path)
 
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
     assert in_folder(folder) == kept
@@ -141,12 +139,12 @@ def test_one_at_a_time_replaces_the_files(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_cannot_be_used_is_one_sentence(
-    environment: dict[str, str], auth_engine: AsyncEngine, tmp_path: Path
+    api_environment: dict[str, str], auth_engine: AsyncEngine, tmp_path: Path
 ) -> None:
     """No key is created that could not be stored."""
     (tmp_path / "file").touch()
 
-    ended = await asyncio.to_thread(run, f"{COMMAND} {tmp_path}/file", environment, tmp_path)
+    ended = await asyncio.to_thread(run, f"{COMMAND} {tmp_path}/file", api_environment, tmp_path)
 
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith(f"{tmp_path}/file cannot be used")

@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 import httpx
@@ -16,10 +15,8 @@ from fastapi import FastAPI
 
 from auth_service.app import create_app
 from auth_service.settings import ApiSettings
-from local.ports import free_port
 from service_kit.process.rates import Rate
 from tests.support.auth_api import ADA, PASSWORD, AuthApi, assert_problem, signed_up
-from tests.support.builders import SOURCE
 from tests.support.guesses import guesses_allowed
 from tests.support.processes import Process, running
 from tests.support.statements import statements
@@ -57,16 +54,16 @@ class TestWhatIsTold:
 
     async def test_an_unknown_address_causes_the_same_work(self, app: FastAPI) -> None:
         """The same statements in the same order, one hash with the same parameters, one answer."""
-        async with AuthApi(app) as api:
-            await signed_up(api, ADA)
-            done, answers = [], set()
-            for email in (ADA, "nobody@example.org", "no address"):
-                with work() as statements_and_hashes:
-                    answer = await api.sign_in(email, "heron lantern gravel")
-                problem = assert_problem(answer, 401, "invalid_credentials")
-                del problem["instance"], answer.headers["X-Request-ID"]
-                answers.add((repr(problem), repr(answer.headers)))
-                done.append(statements_and_hashes)
+        api = AuthApi(app)
+        await signed_up(api, ADA)
+        done, answers = [], set()
+        for email in (ADA, "nobody@example.org", "no address"):
+            with work() as statements_and_hashes:
+                answer = await api.sign_in(email, "heron lantern gravel")
+            problem = assert_problem(answer, 401, "invalid_credentials")
+            del problem["instance"], answer.headers["X-Request-ID"]
+            answers.add((repr(problem), repr(answer.headers)))
+            done.append(statements_and_hashes)
 
         assert done[0].count("$argon2id$v=19$m=19456,t=2,p=1") == 1
         assert len(done[0]) == 3
@@ -76,12 +73,11 @@ class TestWhatIsTold:
     async def test_an_unknown_address_is_delayed_like_a_known_one(self, app: FastAPI) -> None:
         """429 after the same number of attempts, with the same text, in any spelling."""
         answers: list[list[tuple[int, str | None]]] = []
-        async with AuthApi(app) as api:
-            await signed_up(api, ADA)
+        await signed_up(AuthApi(app), ADA)
         for email, address in ((ADA, "192.0.2.8"), ("nobody@example.org", "192.0.2.9")):
             spellings = [email, email.upper(), email.title(), email.swapcase()] * 2
-            async with AuthApi(app, address) as api:
-                tries = [await api.sign_in(spelling, "wrong") for spelling in spellings]
+            api = AuthApi(app, address)
+            tries = [await api.sign_in(spelling, "wrong") for spelling in spellings]
             answers.append([(each.status_code, each.headers.get("RateLimit")) for each in tries])
 
         assert answers[0] == answers[1]
@@ -92,13 +88,12 @@ class TestWhatIsTold:
     ) -> None:
         """Known users by id; networks by a keyed hash, the same for one network."""
         with structlog.testing.capture_logs() as lines:
-            async with AuthApi(app) as api:
-                ada = await signed_up(api, ADA)
-                await api.sign_in()
-                await api.sign_in(password="wrong")
-                await api.sign_in("nobody@example.org", "wrong")
-            async with AuthApi(app, "198.51.100.7") as api:
-                await api.sign_in()
+            api = AuthApi(app)
+            ada = await signed_up(api, ADA)
+            await api.sign_in()
+            await api.sign_in(password="wrong")
+            await api.sign_in("nobody@example.org", "wrong")
+            await AuthApi(app, "198.51.100.7").sign_in()
 
         tries = [line for line in lines if line["event"].startswith("authn_login")]
         assert [(line["event"], line["user_id"]) for line in tries] == [
@@ -120,12 +115,11 @@ class TestGuessing:
 
     async def test_a_hundred_parallel_guesses_are_five(self, app: FastAPI) -> None:
         """The passwords of the others are not checked: 429, and when to retry."""
-        async with AuthApi(app, "203.0.113.1") as api:
-            began = time.monotonic()
-            with work() as done:
-                answers = await asyncio.gather(
-                    *(api.sign_in(password=f"guess number {n}") for n in range(25))
-                )
+        api = AuthApi(app, "203.0.113.1")
+        began = time.monotonic()
+        with work() as done:
+            guesses = (api.sign_in(password=f"guess number {n}") for n in range(25))
+            answers = await asyncio.gather(*guesses)
 
         refused = [answer for answer in answers if answer.status_code == 429]
         checked = len(answers) - len(refused)
@@ -140,21 +134,20 @@ class TestGuessing:
 
     async def test_who_waits_may_try_again(self, app: FastAPI) -> None:
         """A delay is not a lock: the right password signs in and resets the failures."""
-        async with AuthApi(app) as api:
-            await signed_up(api, ADA)
-            for _ in range(5):
-                await api.sign_in(password="wrong")
-            assert_problem(await api.sign_in(), 429, "too_many_requests")
-            await api.execute("UPDATE throttle_failures SET blocked_until = now() - interval '1 s'")
-            assert (await api.sign_in()).status_code == 200
-            assert await api.fetch("SELECT 1 FROM throttle_failures") == []
+        api = AuthApi(app)
+        await signed_up(api, ADA)
+        for _ in range(5):
+            await api.sign_in(password="wrong")
+        assert_problem(await api.sign_in(), 429, "too_many_requests")
+        await api.execute("UPDATE throttle_failures SET blocked_until = now() - interval '1 s'")
+        assert (await api.sign_in()).status_code == 200
+        assert await api.fetch("SELECT 1 FROM throttle_failures") == []
 
     async def test_a_network_has_a_limit_for_all_accounts_together(self, app: FastAPI) -> None:
         """One password tried on many accounts: ten wrong ones a minute in total."""
-        async with AuthApi(app, "203.0.113.1") as api:
-            answers = [await api.sign_in(f"u{n}@example.org", "wrong") for n in range(12)]
-        async with AuthApi(app) as api:
-            elsewhere = await api.sign_in("u1@example.org", "wrong")
+        api = AuthApi(app, "203.0.113.1")
+        answers = [await api.sign_in(f"u{n}@example.org", "wrong") for n in range(12)]
+        elsewhere = await AuthApi(app).sign_in("u1@example.org", "wrong")
 
         assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
         assert answers[-1].json()["violated-policies"] == ["signin_failures"]
@@ -166,8 +159,7 @@ class TestGuessing:
         app = create_app(settings)
 
         async def tried(address: str, n: int) -> httpx.Response:
-            async with AuthApi(app, address) as api:
-                return await api.sign_in(f"{n}@example.org", "wrong")
+            return await AuthApi(app, address).sign_in(f"{n}@example.org", "wrong")
 
         async with app.router.lifespan_context(app):
             customer = [await tried(f"2001:db8:0:1::{n:x}", n) for n in range(3)]
@@ -182,17 +174,13 @@ class TestGuessing:
 
     async def test_a_known_owner_is_never_locked_out_by_others(self, app: FastAPI) -> None:
         """The account's limit is spent from everywhere; on their own network they still sign in."""
-        async with AuthApi(app) as home:
-            await signed_up(home, ADA)
-            networks = (f"203.0.113.{n}" for n in count())
-            guesses = []
-            for _ in range(20):
-                async with AuthApi(app, next(networks)) as attacker:
-                    guesses.append(await attacker.sign_in(password="wrong"))
-            async with AuthApi(app, next(networks)) as away:
-                at_a_new_place = await away.sign_in()
+        home = AuthApi(app)
+        await signed_up(home, ADA)
+        attackers = [AuthApi(app, f"203.0.113.{n}") for n in range(20)]
+        guesses = [await attacker.sign_in(password="wrong") for attacker in attackers]
+        at_a_new_place = await AuthApi(app, "203.0.113.20").sign_in()
 
-            assert (await home.sign_in()).status_code == 200
+        assert (await home.sign_in()).status_code == 200
         assert [guess.status_code for guess in guesses] == [401] * 12 + [429] * 8
         assert guesses[-1].json()["violated-policies"] == ["account_failures"]
         assert_problem(at_a_new_place, 429, "too_many_requests")
@@ -202,10 +190,10 @@ class TestGuessing:
         places, taken = app.state.context.passwords._places, 0
         while places.acquire(blocking=False):
             taken += 1
-        async with AuthApi(app) as api:
-            busy = [await api.sign_in(password="wrong") for _ in range(12)]
-            places.release(taken)
-            after = [await api.sign_in(password="wrong") for _ in range(6)]
+        api = AuthApi(app)
+        busy = [await api.sign_in(password="wrong") for _ in range(12)]
+        places.release(taken)
+        after = [await api.sign_in(password="wrong") for _ in range(6)]
 
         for answer in busy:
             assert_problem(answer, 503, "busy")
@@ -219,52 +207,39 @@ class TestStoredHash:
     async def test_a_sign_in_renews_an_outdated_hash(self, app: FastAPI) -> None:
         """With today's parameters, nothing else; nobody is refused as another one was faster."""
         weaker = PasswordHasher(1, 8, 1).hash(PASSWORD)
-        async with AuthApi(app) as api:
-            ada = await signed_up(api, ADA)
-            await api.execute(f"UPDATE users SET password_hash = '{weaker}'")
-            events = await api.fetch("SELECT event_id FROM outbox_events")
+        api = AuthApi(app)
+        ada = await signed_up(api, ADA)
+        await api.execute(f"UPDATE users SET password_hash = '{weaker}'")
+        events = await api.fetch("SELECT event_id FROM outbox_events")
 
-            wrong = await api.sign_in(password="wrong")
-            (after_wrong,) = await api.fetch("SELECT password_hash FROM users")
-            right = await asyncio.gather(*(api.sign_in() for _ in range(4)))
-            right.append(await api.sign_in())
-            (after,) = await api.fetch("SELECT password_hash, version FROM users")
+        wrong = await api.sign_in(password="wrong")
+        (after_wrong,) = await api.fetch("SELECT password_hash FROM users")
+        right = await asyncio.gather(*(api.sign_in() for _ in range(4)))
+        right.append(await api.sign_in())
+        (after,) = await api.fetch("SELECT password_hash, version FROM users")
 
-            assert wrong.status_code == 401
-            assert after_wrong.password_hash == weaker
-            assert [answer.status_code for answer in right] == [200] * 5
-            assert after.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-            assert after.version == ada["user"]["version"]
-            assert await api.fetch("SELECT event_id FROM outbox_events") == events
+        assert wrong.status_code == 401
+        assert after_wrong.password_hash == weaker
+        assert [answer.status_code for answer in right] == [200] * 5
+        assert after.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        assert after.version == ada["user"]["version"]
+        assert await api.fetch("SELECT event_id FROM outbox_events") == events
 
 
 async def test_from_a_trusted_proxy_the_last_forwarded_address_counts(
-    auth_url: str, private_pem: str, tmp_path: Path
+    api_environment: dict[str, str], tmp_path: Path
 ) -> None:
     """The one that the proxy saw and appended, not those before it; in the process itself."""
-    port = free_port()
-    environment = {
-        "AUTH_DATABASE_URL": auth_url,
-        "AUTH_ISSUER": SOURCE,
-        "AUTH_PRIVATE_KEY": private_pem,
-        "AUTH_PORT": str(port),
-        "AUTH_LIMIT_SIGNIN_FAILURES": "2/3600",
-        "AUTH_TRUSTED_PROXIES": "127.0.0.1",
-    }
-    process = Process("auth-service api", environment, tmp_path / "api.log")
-    base = f"http://127.0.0.1:{port}"
+    proxied = {"AUTH_LIMIT_SIGNIN_FAILURES": "2/3600", "AUTH_TRUSTED_PROXIES": "127.0.0.1"}
+    process = Process("auth-service api", api_environment | proxied, tmp_path / "api.log")
+    base = f"http://127.0.0.1:{api_environment['AUTH_PORT']}"
     forwarded = [f"198.51.100.{n}, 203.0.113.1" for n in range(3)] + ["203.0.113.2"]
     async with (
         running(process, f"{base}/readyz"),
         httpx.AsyncClient(base_url=base, trust_env=False, verify=False) as client,
     ):
-        answers = [
-            await client.post(
-                "/v1/signin",
-                json={"email": f"u{n}@example.org", "password": "wrong"},
-                headers={"X-Forwarded-For": addresses},
-            )
-            for n, addresses in enumerate(forwarded)
-        ]
-
-    assert [answer.status_code for answer in answers] == [401, 401, 429, 401]
+        for n, (addresses, status) in enumerate(zip(forwarded, (401, 401, 429, 401), strict=True)):
+            body = {"email": f"u{n}@example.org", "password": "wrong"}
+            headers = {"X-Forwarded-For": addresses}
+            answer = await client.post("/v1/signin", json=body, headers=headers)
+            assert answer.status_code == status, addresses
