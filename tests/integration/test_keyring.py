@@ -2,15 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import SecretStr
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
@@ -22,6 +19,7 @@ from local.ports import free_port
 from service_kit.database.engines import pooled
 from tests.support.eventually import eventually
 from tests.support.keyrings import BITS, Keyrings, a_token, kids_of
+from tests.support.statements import statements
 
 SECRET = SecretStr("the first secret of thirty-two characters")
 OTHER_SECRET = SecretStr("another secret of thirty-two characters or more")
@@ -249,7 +247,7 @@ class TestReading:
         """Fifty at once cost one query; fresh keys are not read again."""
         token, other = await a_token(configured.ring()), configured.ring()
 
-        with queries(configured.engine) as seen:
+        with statements("signing_keys") as seen:
             await asyncio.gather(*(other.verify(token) for _ in range(50)))
             await other.verify(token)
             assert len(seen) == 1
@@ -273,7 +271,7 @@ class TestReading:
             await connection.execute(text("LOCK TABLE signing_keys IN ACCESS EXCLUSIVE MODE"))
             await eventually(is_reading, within=3)
 
-            with queries(configured.engine) as seen:
+            with statements("signing_keys") as seen:
                 began = time.monotonic()
                 await asyncio.gather(*(ring.verify(token) for _ in range(10)))
                 took = time.monotonic() - began
@@ -287,7 +285,7 @@ class TestReading:
         ring = configured.ring()
         token = await a_token(ring)
         await configured.execute("ALTER TABLE signing_keys RENAME TO elsewhere")
-        await eventually(lambda: is_unreadable(ring))
+        await eventually(lambda: readiness(ring))
 
         assert await ring.verify(token)
         assert await ring.verify(await a_token(ring))
@@ -313,31 +311,14 @@ async def knows(ring: KeyRing, kid: str) -> bool:
     return kid in await kids_of(ring)
 
 
+async def readiness(ring: KeyRing) -> type[Exception] | None:
+    """Return why the ring is not ready, if so."""
+    try:
+        await ring.ready()
+    except (NoSigningKey, KeysUnavailable) as error:
+        return type(error)
+    return None
+
+
 async def is_ready(ring: KeyRing) -> bool:
-    try:
-        await ring.ready()
-    except (NoSigningKey, KeysUnavailable):
-        return False
-    return True
-
-
-async def is_unreadable(ring: KeyRing) -> bool:
-    try:
-        await ring.ready()
-    except KeysUnavailable:
-        return True
-    return False
-
-
-@contextmanager
-def queries(engine: AsyncEngine) -> Iterator[list[str]]:
-    """Record the statements about keys that are sent inside the block."""
-    seen: list[str] = []
-
-    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if "signing_keys" in statement:
-            seen.append(statement)
-
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(engine.sync_engine, "before_cursor_execute", note)
+    return await readiness(ring) is None
