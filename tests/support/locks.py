@@ -31,18 +31,23 @@ async def until_waiting(engine: AsyncEngine, sessions: int = 1) -> None:
 
 
 async def after_waiting(
-    engine: AsyncEngine, work: Coroutine[Any, Any, T], *changes: str, then: str = "SELECT"
+    engine: AsyncEngine,
+    work: Coroutine[Any, Any, T],
+    *changes: str,
+    then: str = "SELECT",
+    sessions: int = 1,
 ) -> T:
     """Return what ``work`` returns after it has waited for a transaction.
 
     Parameters:
         changes: what the transaction does before the work begins.
         then: what it does once the work waits, before it commits.
+        sessions: how many of the work's sessions wait by then.
     """
     async with engine.begin() as connection:
         for change in changes:
             await connection.exec_driver_sql(change)
         waiting = asyncio.create_task(work)
-        await until_waiting(engine)
+        await until_waiting(engine, sessions)
         await connection.exec_driver_sql(then)
     return await waiting
