@@ -13,13 +13,12 @@ from blog_service.comments.read import page_sql
 from blog_service.limits import SECONDS_LEFT
 from blog_service.policy import Action
 from replica.actors import User
-from tests.support.auth_api import assert_problem
+from tests.support.auth_api import assert_problem, statuses
 from tests.support.builders import a_state, a_tombstone
 from tests.support.content import People, disturbed, driver_sql
-from tests.support.eventually import eventually
 from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch
-from tests.support.locks import lock_waits, until_waiting
+from tests.support.locks import after_waiting, until_waiting
 
 
 class TestWriting:
@@ -110,16 +109,9 @@ class TestUnseenPosts:
         """The comment waits for the deletion and gets 404."""
         ada, eve = await people.user(), await people.user()
         post = await people.post(ada)
-        async with people.engine.begin() as connection:
-            await connection.execute(
-                text("UPDATE posts SET title = NULL, body = NULL, deleted_at = now(), sweep = true")
-            )
-            writing = asyncio.create_task(
-                people.ask(eve, "POST", f"/v1/posts/{post['id']}/comments", {"body": "x"})
-            )
-            await eventually(lambda: lock_waits(people.engine))
-
-        assert_problem(await writing, 404, "not_found")
+        write = people.ask(eve, "POST", f"/v1/posts/{post['id']}/comments", {"body": "x"})
+        delete = "UPDATE posts SET title = NULL, body = NULL, deleted_at = now(), sweep = true"
+        assert_problem(await after_waiting(people.engine, write, delete), 404, "not_found")
         assert await fetch(people.engine, "SELECT 1 FROM comments") == []
 
     async def test_a_deletion_waits_for_a_comment_that_has_locked_the_post(
@@ -131,16 +123,14 @@ class TestUnseenPosts:
         async with people.engine.begin() as blocking:
             # The comment is at its last step: its post is held, its row not in yet.
             await blocking.execute(text("LOCK TABLE comments IN EXCLUSIVE MODE"))
-            writing = asyncio.create_task(
-                people.ask(eve, "POST", f"/v1/posts/{post['id']}/comments", {"body": "x"})
-            )
+            write = people.ask(eve, "POST", f"/v1/posts/{post['id']}/comments", {"body": "x"})
+            writing = asyncio.create_task(write)
             await until_waiting(people.engine)
             deleting = asyncio.create_task(people.ask(ada, "DELETE", f"/v1/posts/{post['id']}"))
             await until_waiting(people.engine, 2)
             assert not deleting.done()
 
-        assert (await writing).status_code == 201
-        assert (await deleting).status_code == 204
+        assert await statuses(writing, deleting) == [201, 204]
 
 
 class TestChanging:
@@ -178,17 +168,11 @@ class TestChanging:
         post = await people.post(await people.user())
         comment = await people.comment(await people.user(), post)
         stranger = User(id=uuid4(), roles=(), status="active")
-        values = {"id": UUID(comment["id"]), "body": "x"}
-
-        async with people.engine.begin() as connection:
-            changed = await connection.execute(
-                UPDATE, values | reach_values(stranger, Action.CHANGE_COMMENT)
-            )
-            deleted = await connection.execute(
-                DELETE, {"id": values["id"]} | reach_values(stranger, Action.DELETE_COMMENT)
-            )
-
-        assert (changed.rowcount, deleted.rowcount) == (0, 0)
+        values = {"id": UUID(comment["id"])}
+        change = values | {"body": "x"} | reach_values(stranger, Action.CHANGE_COMMENT)
+        delete = values | reach_values(stranger, Action.DELETE_COMMENT)
+        assert await people.rows_changed(UPDATE, change) == 0
+        assert await people.rows_changed(DELETE, delete) == 0
 
 
 class TestPages:
@@ -221,10 +205,8 @@ class TestPages:
         ada = await people.user()
         post = await people.post(ada)
         await insert_comments(people, post, ada, 200)
-        insert = (
-            "INSERT INTO comments (post_id, author_id, body)"
-            f" VALUES ('{post['id']}', '{ada}', 'new')"
-        )
+        values = f"VALUES ('{post['id']}', '{ada}', 'new')"
+        insert = f"INSERT INTO comments (post_id, author_id, body) {values}"
         delete = (
             "DELETE FROM comments WHERE id = (SELECT id FROM comments WHERE body <> 'new'"
             " AND position % 3 = :number ORDER BY random() LIMIT 1) RETURNING body"

@@ -29,7 +29,7 @@ from tests.support.erasing import Content
 from tests.support.eventually import eventually
 from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch, replica
-from tests.support.locks import lock_waits, until_waiting
+from tests.support.locks import after_waiting, until_waiting
 
 GONE = {"id": None, "display_name": "deleted user", "avatar_url": None, "status": "deleted"}
 A_POST = {"title": "x", "body": "y"}
@@ -378,14 +378,11 @@ class TestChanging:
         post = await people.post(await people.user())
         mod = await people.user(roles=("moderator",))
 
-        async with people.engine.begin() as connection:
-            await USERS.write(connection, [a_state(mod, 2)])
-            change = asyncio.create_task(
-                people.ask(mod, "PATCH", f"/v1/posts/{post['id']}", {"title": "x"})
-            )
-            await eventually(lambda: lock_waits(people.engine))
+        change = people.ask(mod, "PATCH", f"/v1/posts/{post['id']}", {"title": "x"})
+        demotion = f"UPDATE users SET roles = '{{}}', version = 2 WHERE id = '{mod}'"
+        answer = await after_waiting(people.engine, change, demotion)
 
-        assert_problem(await change, 403, "forbidden")
+        assert_problem(answer, 403, "forbidden")
 
     async def test_a_deleted_post_leaves_no_text(self, people: People) -> None:
         ada = await people.user()
@@ -413,16 +410,12 @@ class TestChanging:
             Service(id="svc_other", scopes=frozenset()),
         ]
 
-        async with people.engine.begin() as connection:
-            for who in strangers:
-                values = {"id": UUID(post["id"]), "title": "x", "body": "y"}
-                changed = await connection.execute(
-                    UPDATE, values | reach_values(who, Action.CHANGE_POST)
-                )
-                deleted = await connection.execute(
-                    DELETE, {"id": UUID(post["id"])} | reach_values(who, Action.DELETE_POST)
-                )
-                assert (changed.rowcount, deleted.rowcount) == (0, 0)
+        for who in strangers:
+            values = {"id": UUID(post["id"])}
+            change = values | A_POST | reach_values(who, Action.CHANGE_POST)
+            delete = values | reach_values(who, Action.DELETE_POST)
+            assert await people.rows_changed(UPDATE, change) == 0
+            assert await people.rows_changed(DELETE, delete) == 0
 
 
 class TestPages:
@@ -511,14 +504,10 @@ class TestDeletedAuthors:
 
         await people.apply(a_tombstone(ada))
 
-        answers = [
-            await people.ask(None, "GET", "/v1/posts"),
-            await people.ask(None, "GET", path),
-            await people.ask(None, "GET", f"{path}/comments"),
-            await people.ask(None, "GET", f"/v1/posts/{mine['id']}/comments"),
-            await people.ask(None, "GET", f"/v1/users/{ada}"),
-            await people.ask(None, "GET", "/v1/posts", author=str(ada)),
-        ]
+        theirs = f"/v1/posts/{mine['id']}/comments"
+        paths = ("/v1/posts", path, f"{path}/comments", theirs, f"/v1/users/{ada}")
+        answers = [await people.ask(None, "GET", each) for each in paths]
+        answers.append(await people.ask(None, "GET", "/v1/posts", author=str(ada)))
         for answer in answers:
             assert str(ada) not in answer.text
             assert "img.example" not in answer.text
@@ -578,14 +567,10 @@ class TestTombstones:
 
     async def test_a_write_that_waits_for_a_tombstone_is_refused(self, people: People) -> None:
         ada = await people.user()
-        async with people.engine.begin() as connection:
-            await apply(USERS, connection, [an_event(a_tombstone(ada))])
-            writing = asyncio.create_task(people.ask(ada, "POST", "/v1/posts", A_POST))
-            keeping = asyncio.create_task(people.keep(ada))
-            await until_waiting(people.engine, 2)
-
-        assert_problem(await writing, 401, "invalid_token")
-        assert_problem(await keeping, 422, "unknown_author")
+        writing, keeping = people.ask(ada, "POST", "/v1/posts", A_POST), people.keep(ada)
+        written, kept = await people.during_tombstone(ada, writing, keeping)
+        assert_problem(written, 401, "invalid_token")
+        assert_problem(kept, 422, "unknown_author")
         assert await fetch(people.engine, "SELECT 1 FROM posts") == []
 
     async def test_a_tombstone_waits_for_a_write_that_has_locked_the_author(
@@ -604,11 +589,8 @@ class TestTombstones:
 
         assert (await writing).status_code == 201
         await burying
-        [row] = await fetch(
-            people.engine,
-            "SELECT users.status FROM posts JOIN users ON users.id = posts.author_id",
-        )
-        assert row.status == "deleted"
+        query = "SELECT users.status FROM posts JOIN users ON users.id = posts.author_id"
+        assert await fetch(people.engine, query) == [("deleted",)]
 
     async def test_no_race_of_posts_and_comments_with_the_tombstone_adds_any(
         self, people: People
@@ -690,20 +672,17 @@ class TestAway:
             await execute(people.engine, f"SELECT pg_terminate_backend(pid) {_OTHERS}")
             assert (await people.ask(None, "GET", "/v1/posts")).status_code in (200, 503)
 
-    async def test_a_locked_table_is_a_503(self, people: People) -> None:
-        impatient = people.settings.model_copy(update={"lock_timeout_ms": 100})
-        async with people_of(impatient, people.key) as others, people.engine.begin() as connection:
-            await connection.execute(text("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE"))
-            answer = await others.ask(None, "GET", "/v1/posts")
-        assert_problem(answer, 503, "unavailable")
-        assert int(answer.headers["Retry-After"]) > 0
-
-    async def test_no_database_is_a_503(self, people: People, unused_port: int) -> None:
-        url = f"postgresql+asyncpg://x@127.0.0.1:{unused_port}/x"
-        nowhere = people.settings.model_copy(update={"database_url": url})
-        async with people_of(nowhere, people.key) as others:
-            answer = await others.ask(None, "GET", "/v1/posts")
-        assert_problem(answer, 503, "unavailable")
+    async def test_a_locked_table_and_no_database_are_a_503(
+        self, people: People, unused_port: int
+    ) -> None:
+        nowhere = f"postgresql+asyncpg://x@127.0.0.1:{unused_port}/x"
+        for change in ({"lock_timeout_ms": 100}, {"database_url": nowhere}):
+            settings = people.settings.model_copy(update=change)
+            async with people_of(settings, people.key) as others, people.engine.begin() as holder:
+                await holder.execute(text("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE"))
+                answer = await others.ask(None, "GET", "/v1/posts")
+            assert_problem(answer, 503, "unavailable")
+            assert int(answer.headers["Retry-After"]) > 0
 
 
 async def titles_of(people: People, **params: Any) -> AsyncIterator[list[str]]:

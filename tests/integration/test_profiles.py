@@ -1,20 +1,14 @@
 """Test profiles, and the administrators' view of the replica."""
 
-import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import text
-
-from blog_service.replica_of_users import USERS
-from replica.inbox.apply import apply
 from tests.support.auth_api import assert_problem
-from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.builders import a_state, a_tombstone
 from tests.support.content import People
-from tests.support.eventually import eventually
 from tests.support.in_turn import in_turn
 from tests.support.inbox import fetch
-from tests.support.locks import lock_waits
+from tests.support.locks import after_waiting
 
 ADA = {
     "display_name": "Ada",
@@ -104,11 +98,8 @@ class TestProfile:
 
     async def test_no_profile_appears_after_the_tombstone(self, people: People) -> None:
         ada = await people.user()
-        async with people.engine.begin() as connection:
-            await apply(USERS, connection, [an_event(a_tombstone(ada))])
-            changing = asyncio.create_task(people.ask(ada, "PATCH", "/v1/me", ADA))
-            await eventually(lambda: lock_waits(people.engine))
-        assert_problem(await changing, 401, "invalid_token")
+        [answer] = await people.during_tombstone(ada, people.ask(ada, "PATCH", "/v1/me", ADA))
+        assert_problem(answer, 401, "invalid_token")
         assert await fetch(people.engine, "SELECT 1 FROM profiles") == []
 
     async def test_a_change_that_meets_the_removal_of_a_provisional_row(
@@ -118,12 +109,8 @@ class TestProfile:
         ada = uuid4()
         await people.done(ada, "GET", "/v1/me")
 
-        async with people.engine.begin() as connection:
-            await connection.execute(text("DELETE FROM users WHERE id = :ada"), {"ada": ada})
-            changing = asyncio.create_task(people.ask(ada, "PATCH", "/v1/me", ADA))
-            await eventually(lambda: lock_waits(people.engine))
-
-        answer = await changing
+        change = people.ask(ada, "PATCH", "/v1/me", ADA)
+        answer = await after_waiting(people.engine, change, "DELETE FROM users")
         assert answer.status_code == 200
         assert answer.json().items() >= {"status": "provisional", "email": None, **ADA}.items()
         await people.apply(a_state(ada, 2))

@@ -1,23 +1,26 @@
 """Act at the blog as users and services, and read the responses."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
-from sqlalchemy import TextClause, text
+from sqlalchemy import Executable, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings
 from contracts.events import Data
+from replica.inbox.apply import apply
 from service_kit.database.engines import pooled
 from tests.support.blog_api import a_token, blog_api
-from tests.support.builders import a_state
+from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import apply_events, execute
+from tests.support.locks import until_waiting
 
 IMPORTER = "svc_importer"
 
@@ -96,6 +99,21 @@ class People:
 
     async def comment(self, who: UUID, post: Mapping[str, Any], body: str = "Indeed") -> Any:
         return await self.done(who, "POST", f"/v1/posts/{post['id']}/comments", {"body": body})
+
+    async def during_tombstone(
+        self, who: UUID, *asked: Coroutine[Any, Any, httpx.Response]
+    ) -> list[httpx.Response]:
+        """Return the responses to requests that wait for the transaction of a user's tombstone."""
+        async with self.engine.begin() as connection:
+            await apply(USERS, connection, [an_event(a_tombstone(who))])
+            waiting = [asyncio.create_task(each) for each in asked]
+            await until_waiting(self.engine, len(waiting))
+        return await asyncio.gather(*waiting)
+
+    async def rows_changed(self, statement: Executable, values: Mapping[str, Any]) -> int:
+        """Return how many rows a statement of a use case changes, past the API."""
+        async with self.engine.begin() as connection:
+            return (await connection.execute(statement, values)).rowcount
 
     async def plan(self, kinds: str, statement: str, values: str) -> str:
         """Return the generic plan of a prepared statement, for any values."""
