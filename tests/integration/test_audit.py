@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.audit.model import ANONYMOUS, Action
 from auth_service.audit.record import audit
 from service_kit.process.actors import operator_actor, user_actor
-from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer
+from tests.support.auth_api import AuthApi, Signed, assert_problem
 from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch
 
@@ -56,7 +56,7 @@ async def test_it_is_read_from_the_newest_page_by_page(api: AuthApi, root: Signe
     cursor = None
     while True:
         parameters = {"limit": 3} | ({"cursor": cursor} if cursor else {})
-        page = (await api.get(AUDIT, params=parameters, headers=bearer(root))).json()
+        page = (await api.ask(root, "GET", AUDIT, **parameters)).json()
         seen += [entry["id"] for entry in page["items"]]
         cursor = page["next_cursor"]
         if cursor is None:
@@ -72,12 +72,11 @@ async def test_an_entry_says_who_what_whom_when_and_in_which_request(
     api: AuthApi, root: Signed
 ) -> None:
     user_id = uuid4()
+    said: dict[str, Any] = {"actor": "operator:eve", "subject": user_id, "granted": ["a"]}
     async with api.engine.begin() as connection:
-        await audit(
-            connection, Action.ROLES_CHANGED, actor="operator:eve", subject=user_id, granted=["a"]
-        )
+        await audit(connection, Action.ROLES_CHANGED, **said)
 
-    entry = (await api.get(AUDIT, headers=bearer(root))).json()["items"][0]
+    entry = (await api.ask(root, "GET", AUDIT)).json()["items"][0]
 
     assert entry.pop("id") > 0
     assert entry.pop("occurred_at").endswith("Z")
@@ -97,7 +96,7 @@ async def test_entries_of_one_subject_or_one_actor(api: AuthApi, root: Signed) -
                 await audit(connection, Action.KEY_REVOKED, actor=actor, subject=subject)
 
     async def asked(**parameters: str) -> list[tuple[str, str]]:
-        answer = await api.get(AUDIT, params=parameters, headers=bearer(root))
+        answer = await api.ask(root, "GET", AUDIT, **parameters)
         return [(entry["actor"], entry["subject"]) for entry in answer.json()["items"]]
 
     assert await asked(subject="one") == [("operator:eve2", "one"), ("operator:eve", "one")]
@@ -120,7 +119,7 @@ async def test_entries_of_one_subject_or_one_actor(api: AuthApi, root: Signed) -
 async def test_an_invalid_filter_is_refused(
     api: AuthApi, root: Signed, name: str, value: str
 ) -> None:
-    answer = await api.get(AUDIT, params={name: value}, headers=bearer(root))
+    answer = await api.ask(root, "GET", AUDIT, **{name: value})
     assert_problem(answer, 422, "invalid_request")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.auth_api import PASSWORD, AuthApi, Signed, assert_problem, bearer, signed_up
+from tests.support.auth_api import PASSWORD, AuthApi, Signed, assert_problem, signed_up
 from tests.support.relaying import outbox
 
 CREDENTIALS = {"email": "ada@example.org", "password": PASSWORD}
@@ -12,7 +12,7 @@ CREDENTIALS = {"email": "ada@example.org", "password": PASSWORD}
 async def ada(api: AuthApi, root: Signed) -> Signed:
     signed_in = await signed_up(api, CREDENTIALS["email"])
     path = f"/v1/admin/users/{signed_in['user']['id']}"
-    answer = await api.patch(path, json={"status": "disabled"}, headers=bearer(root))
+    answer = await api.ask(root, "PATCH", path, {"status": "disabled"})
     assert answer.status_code == 200
     return signed_in
 
@@ -45,15 +45,14 @@ async def test_without_a_token(api: AuthApi, ada: Signed) -> None:
     await assert_erased(api, ada)
 
 
-async def test_guessing_is_limited_as_at_the_sign_in(
-    api: AuthApi, root: Signed, ada: Signed
-) -> None:
+@pytest.mark.usefixtures("ada")
+async def test_guessing_is_limited_as_at_the_sign_in(api: AuthApi) -> None:
     """Attempts of both count together. The last administrator stays."""
-    last = await api.post("/v1/deletion", json=CREDENTIALS | {"email": root["user"]["email"]})
+    last = await api.post("/v1/deletion", json=CREDENTIALS | {"email": "root@example.org"})
     assert_problem(last, 409, "last_administrator")
     for _ in range(5):
         await api.post("/v1/deletion", json=CREDENTIALS | {"password": "x"})
-        answer = await api.sign_in(ada["user"]["email"], "x")
+        answer = await api.sign_in(password="x")
     assert_problem(answer, 429, "too_many_requests")
     assert_problem(await api.post("/v1/deletion", json=CREDENTIALS), 429, "too_many_requests")
 

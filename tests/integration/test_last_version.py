@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.events import VERSION_MAX
-from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer, signed_up
+from tests.support.auth_api import AuthApi, Signed, assert_problem, signed_up
 from tests.support.relaying import outbox
 
 
@@ -16,6 +16,10 @@ async def last(api: AuthApi) -> Signed:
     return signed_in
 
 
+def path_of(user: Signed) -> str:
+    return f"/v1/admin/users/{user['user']['id']}"
+
+
 async def test_a_change_is_refused_though_no_address_is_taken(
     api: AuthApi, root: Signed, last: Signed
 ) -> None:
@@ -24,12 +28,8 @@ async def test_a_change_is_refused_though_no_address_is_taken(
     for answer in (
         await api.change_address(last, "next@example.org"),
         await api.change_password(last, "another horse, another battery"),
-        await api.post("/v1/signout?scope=global", headers=bearer(last)),
-        await api.patch(
-            f"/v1/admin/users/{last['user']['id']}",
-            json={"status": "disabled"},
-            headers=bearer(root),
-        ),
+        await api.ask(last, "POST", "/v1/signout", scope="global"),
+        await api.ask(root, "PATCH", path_of(last), {"status": "disabled"}),
     ):
         assert_problem(answer, 409, "versions_exhausted")
     assert await api.fetch("SELECT * FROM users") == before
@@ -51,11 +51,9 @@ async def test_a_deletion_is_always_possible(
     api: AuthApi, root: Signed, last: Signed, by: str
 ) -> None:
     """A tombstone beats a living state of its own version, in the row and in the event."""
-    path = f"/v1/admin/users/{last['user']['id']}"
-    if by == "the user":
-        answer = await api.delete_me(last)
-    else:
-        answer = await api.delete(path, headers=bearer(root))
+    by_administrator = by != "the user"
+    request = api.ask(root, "DELETE", path_of(last)) if by_administrator else api.delete_me(last)
+    answer = await request
 
     assert answer.status_code == 204, answer.text
     [row] = await api.fetch("SELECT version, status, email FROM users WHERE status = 'deleted'")

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.secrets import Secrets
@@ -24,10 +23,10 @@ from auth_service.services.model import (
     TooManyApiKeys,
     UnknownScope,
 )
-from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer, signed_up
-from tests.support.eventually import eventually
+from tests.support.auth_api import AuthApi, Signed, assert_problem, signed_up
 from tests.support.inbox import everything, execute, fetch
-from tests.support.locks import lock_waits
+from tests.support.locks import after_waiting
+from tests.support.statements import statements
 
 SERVICES = "/v1/admin/services"
 ACTOR = "operator:test"
@@ -150,8 +149,7 @@ class TestKeys:
             *(rotated(auth_engine, issued.id) for _ in range(10)), return_exceptions=True
         )
 
-        kinds = Counter(type(each) for each in ended)
-        assert kinds == {IssuedKey: 1, TooManyApiKeys: 9}
+        assert Counter(map(type, ended)) == {IssuedKey: 1, TooManyApiKeys: 9}
         assert len(await fetch(auth_engine, "SELECT 1 FROM api_keys")) == 2
 
     async def test_revoking_twice_is_revoking_once(self, auth_engine: AsyncEngine) -> None:
@@ -172,19 +170,13 @@ class TestKeys:
     async def test_use_is_stored_once_a_minute(self, auth_engine: AsyncEngine) -> None:
         """Storing each use would make all requests of a service wait for one row."""
         issued = await created(auth_engine)
-        statements: list[str] = []
-        event.listen(
-            auth_engine.sync_engine,
-            "before_cursor_execute",
-            lambda _, __, statement, *___: statements.append(statement),
-        )
         assert await last_used(auth_engine, issued.key_id) is None
 
         assert await works(auth_engine, issued)
         first = await last_used(auth_engine, issued.key_id)
-        statements.clear()
-        assert await works(auth_engine, issued)
-        assert len(statements) == 1
+        with statements() as executed:
+            assert await works(auth_engine, issued)
+        assert len(executed) == 1
         second = await last_used(auth_engine, issued.key_id)
         await execute(auth_engine, "UPDATE api_keys SET last_used_at = now() - interval '61 s'")
         assert await works(auth_engine, issued)
@@ -206,14 +198,11 @@ class TestKeys:
             " FOR EACH ROW EXECUTE FUNCTION count_write()",
         )
 
-        async def all_wait() -> bool:
-            return await lock_waits(auth_engine) == 5
+        async def crowd() -> list[bool]:
+            return await asyncio.gather(*(works(auth_engine, issued) for _ in range(5)))
 
-        async with auth_engine.begin() as connection:
-            await connection.execute(text("SELECT * FROM api_keys FOR UPDATE"))
-            crowd = [asyncio.create_task(works(auth_engine, issued)) for _ in range(5)]
-            await eventually(all_wait)
-        assert all(await asyncio.gather(*crowd))
+        lock = "SELECT * FROM api_keys FOR UPDATE"
+        assert all(await after_waiting(auth_engine, crowd(), lock, sessions=5))
 
         [row] = await fetch(auth_engine, "SELECT nextval('writes') AS writes")
         assert row.writes == 1
@@ -261,17 +250,15 @@ class TestKeys:
         created_as = {"name": "feed", "scopes": ["posts:write"]}
         assert rows[0] == ("service_created", issued.id, created_as, ACTOR)
         assert rows[1] == ("api_key_created", issued.key_id, of_service, ACTOR)
-        assert [row.action for row in rows[2:]] == [
-            *("api_key_created", "api_key_revoked", "service_deleted")
-        ]
+        later = ("api_key_created", "api_key_revoked", "service_deleted")
+        assert tuple(row.action for row in rows[2:]) == later
         assert [row.subject for row in rows[3:]] == [issued.key_id, issued.id]
         assert {row.actor for row in rows} == {ACTOR}
 
 
 async def posted(api: AuthApi, root: Signed, name: str = "feed") -> dict[str, Any]:
-    answer = await api.post(
-        SERVICES, json={"name": name, "scopes": ["posts:write"]}, headers=bearer(root)
-    )
+    form = {"name": name, "scopes": ["posts:write"]}
+    answer = await api.ask(root, "POST", SERVICES, form)
     assert answer.status_code == 201, answer.text
     body: dict[str, Any] = answer.json()
     return body
@@ -294,21 +281,19 @@ class TestAdministration:
         """401 without a token, 403 without the role, whether or not the account exists."""
         ada = await signed_up(api, "ada@example.org")
         for method, path, body in self.REQUESTS:
-            anonymous = await api.request(method, path, json=body)
-            known = await api.request(method, path, json=body, headers=bearer(ada))
+            anonymous, known = [await api.ask(who, method, path, body) for who in (None, ada)]
             assert_problem(anonymous, 401, "authentication_required")
             assert_problem(known, 403, "forbidden")
             if NOBODY in path:
-                answer = await api.request(method, path, json=body, headers=bearer(root))
-                assert_problem(answer, 404, "not_found")
+                assert_problem(await api.ask(root, method, path, body), 404, "not_found")
 
     async def test_an_account_is_created_shown_and_deleted(
         self, api: AuthApi, root: Signed
     ) -> None:
         made = await posted(api, root)
         path = f"{SERVICES}/{made['id']}"
-        shown = await api.get(path, headers=bearer(root))
-        keys = await api.get(f"{path}/keys", headers=bearer(root))
+        shown = await api.ask(root, "GET", path)
+        keys = await api.ask(root, "GET", f"{path}/keys")
 
         assert made.keys() == ISSUED
         assert shown.json().keys() == {"id", "name", "scopes", "status", "created_at"}
@@ -317,9 +302,9 @@ class TestAdministration:
         assert made["api_key"].split("_")[2] not in shown.text + keys.text
         assert shown.json()["created_at"].endswith("Z")
 
-        deleted = await api.delete(path, headers=bearer(root))
+        deleted = await api.ask(root, "DELETE", path)
         assert (deleted.status_code, deleted.content) == (204, b"")
-        assert_problem(await api.get(path, headers=bearer(root)), 404, "not_found")
+        assert_problem(await api.ask(root, "GET", path), 404, "not_found")
         assert await api.fetch("SELECT * FROM api_keys") == []
 
     async def test_keys_are_rotated_and_revoked(self, api: AuthApi, root: Signed) -> None:
@@ -327,18 +312,18 @@ class TestAdministration:
         other = await posted(api, root, "other")
         keys = f"{SERVICES}/{made['id']}/keys"
 
-        second = await api.post(keys, headers=bearer(root))
-        third = await api.post(keys, headers=bearer(root))
-        strange = await api.delete(f"{keys}/{other['key_id']}", headers=bearer(root))
-        once = await api.delete(f"{keys}/{made['key_id']}", headers=bearer(root))
-        twice = await api.delete(f"{keys}/{made['key_id']}", headers=bearer(root))
-        fourth = await api.post(keys, headers=bearer(root))
+        second = await api.ask(root, "POST", keys)
+        third = await api.ask(root, "POST", keys)
+        strange = await api.ask(root, "DELETE", f"{keys}/{other['key_id']}")
+        once = await api.ask(root, "DELETE", f"{keys}/{made['key_id']}")
+        twice = await api.ask(root, "DELETE", f"{keys}/{made['key_id']}")
+        fourth = await api.ask(root, "POST", keys)
 
         assert (second.status_code, second.json().keys()) == (201, ISSUED)
         assert_problem(third, 409, "too_many_keys")
         assert_problem(strange, 404, "not_found")
         assert (once.status_code, twice.status_code, fourth.status_code) == (204, 204, 201)
-        listed = (await api.get(keys, headers=bearer(root))).json()["items"]
+        listed = (await api.ask(root, "GET", keys)).json()["items"]
         newest_first = [answer.json()["key_id"] for answer in (fourth, second)]
         assert [key["key_id"] for key in listed] == [*newest_first, made["key_id"]]
         assert [key["revoked_at"] is None for key in listed] == [True, True, False]
@@ -354,14 +339,14 @@ class TestAdministration:
             {"id": NOBODY},
         ]
         for changes in changed:
-            answer = await api.post(SERVICES, json={**good, **changes}, headers=bearer(root))
+            answer = await api.ask(root, "POST", SERVICES, {**good, **changes})
             assert_problem(answer, 422, "invalid_request")
         await posted(api, root)
-        taken = await api.post(SERVICES, json=good, headers=bearer(root))
+        taken = await api.ask(root, "POST", SERVICES, good)
         assert_problem(taken, 409, "service_name_taken")
         for path in (SERVICES, f"{SERVICES}/{NOBODY}/keys"):
             for cursor in ("-", "a b", "", "x" * 65):
-                answer = await api.get(path, params={"cursor": cursor}, headers=bearer(root))
+                answer = await api.ask(root, "GET", path, cursor=cursor)
                 assert_problem(answer, 422, "invalid_request")
 
     async def test_accounts_and_keys_come_in_pages(self, api: AuthApi, root: Signed) -> None:
@@ -372,8 +357,8 @@ class TestAdministration:
         keys = f"{SERVICES}/{made['id']}/keys"
         issued = [made["key_id"]]
         for _ in range(4):
-            await api.delete(f"{keys}/{issued[-1]}", headers=bearer(root))
-            issued.append((await api.post(keys, headers=bearer(root))).json()["key_id"])
+            await api.ask(root, "DELETE", f"{keys}/{issued[-1]}")
+            issued.append((await api.ask(root, "POST", keys)).json()["key_id"])
 
         services = await pages(api, root, SERVICES)
         listed = await pages(api, root, keys)
@@ -387,7 +372,7 @@ async def pages(api: AuthApi, root: Signed, path: str) -> list[list[dict[str, An
     found: list[list[dict[str, Any]]] = []
     params: dict[str, Any] = {"limit": 2}
     while True:
-        page = (await api.get(path, params=params, headers=bearer(root))).json()
+        page = (await api.ask(root, "GET", path, **params)).json()
         assert page.keys() == {"items", "next_cursor"}
         found.append(page["items"])
         if page["next_cursor"] is None:

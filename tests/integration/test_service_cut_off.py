@@ -13,13 +13,12 @@ from auth_service.services.administer import delete_service, set_status
 from auth_service.services.authenticate import WrongKey
 from auth_service.services.grant import token_issue_time
 from auth_service.services.keys import revoke_key, rotate_key
-from auth_service.services.model import IssuedKey, NoSuchService
+from auth_service.services.model import IssuedKey, NoSuchService, Status
 from auth_service.settings import ApiSettings
 from contracts.events import ServiceState
-from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer
-from tests.support.eventually import eventually
+from tests.support.auth_api import AuthApi, Signed, assert_problem
 from tests.support.inbox import fetch
-from tests.support.locks import lock_waits
+from tests.support.locks import until_waiting
 
 ACTOR = "operator:test"
 WAYS = ["delete", "disable", "revoke"]
@@ -39,20 +38,17 @@ async def end(api: AuthApi, root: Signed, feed: IssuedKey, way: str) -> None:
         "enable": ("PATCH", path, {"status": "active"}),
         "revoke": ("DELETE", f"{path}/keys/{feed.key_id}", None),
     }[way]
-    answer = await api.request(method, path, json=body, headers=bearer(root))
+    answer = await api.ask(root, method, path, body)
     assert answer.is_success, answer.text
 
 
 async def uses(api: AuthApi, granted: httpx.Response) -> httpx.Response:
-    return await api.get("/v1/reconcile/digests", headers=bearer(granted.json()))
+    return await api.ask(granted.json(), "GET", "/v1/reconcile/digests")
 
 
 async def told(engine: AsyncEngine) -> list[ServiceState]:
-    rows = await fetch(
-        engine,
-        "SELECT payload::text AS text FROM outbox_events WHERE type = 'service.changed'"
-        " ORDER BY position",
-    )
+    query = "SELECT payload::text AS text FROM outbox_events WHERE type = 'service.changed'"
+    rows = await fetch(engine, f"{query} ORDER BY position")
     return [ServiceState.model_validate_json(row.text) for row in rows]
 
 
@@ -85,7 +81,7 @@ async def test_enabling_brings_back_the_account_and_no_token(
 
     await end(api, root, feed, "disable")
     await end(api, root, feed, "disable")
-    shown = await api.get(f"/v1/admin/services/{feed.id}", headers=bearer(root))
+    shown = await api.ask(root, "GET", f"/v1/admin/services/{feed.id}")
     await end(api, root, feed, "enable")
 
     assert shown.json()["status"] == "disabled"
@@ -106,9 +102,9 @@ async def test_a_token_is_issued_before_a_revocation_or_not_at_all(
     async with auth_engine.begin() as connection:
         await connection.execute(text("SELECT 1 FROM service_accounts FOR UPDATE"))
         revoking = asyncio.create_task(revoke_key(auth_engine, feed.key_id, actor=ACTOR))
-        await eventually(lambda: _waiting(auth_engine, 1))
+        await until_waiting(auth_engine)
         asking = asyncio.create_task(token_issue_time(auth_engine, feed.id, feed.key_id))
-        await eventually(lambda: _waiting(auth_engine, 2))
+        await until_waiting(auth_engine, 2)
 
     await revoking
     with pytest.raises(WrongKey):
@@ -129,12 +125,10 @@ async def test_a_token_requested_first_is_issued_before(
 async def test_ends_at_the_same_time_do_not_deadlock(
     auth_engine: AsyncEngine, feed: IssuedKey, api_settings: ApiSettings
 ) -> None:
+    statuses: tuple[Status, ...] = ("disabled", "active", "disabled")
     ways = [
         *(revoke_key(auth_engine, feed.key_id, actor=ACTOR) for _ in range(3)),
-        *(
-            set_status(auth_engine, "feed", status, actor=ACTOR)
-            for status in ("disabled", "active", "disabled")
-        ),
+        *(set_status(auth_engine, "feed", status, actor=ACTOR) for status in statuses),
         rotate_key(auth_engine, api_settings.secrets, feed.id, key_days=90, actor=ACTOR),
         delete_service(auth_engine, feed.id, actor=ACTOR),
     ]
@@ -152,17 +146,11 @@ async def test_ends_at_the_same_time_do_not_deadlock(
 
 async def test_a_revocation_in_the_future_is_reset(api: AuthApi, feed: IssuedKey) -> None:
     """The clock ran a day ahead and was set back: the account gets valid tokens."""
-    await api.execute(
-        "UPDATE service_accounts SET tokens_valid_after ="
-        " date_trunc('second', now()) + interval '1 day'"
-    )
+    tomorrow = "date_trunc('second', now()) + interval '1 day'"
+    await api.execute(f"UPDATE service_accounts SET tokens_valid_after = {tomorrow}")
 
     granted = await api.service_token(feed)
 
     assert (await uses(api, granted)).status_code == 200
     [state] = await told(api.engine)
     assert state.tokens_valid_after < datetime.now(UTC) + timedelta(minutes=1)
-
-
-async def _waiting(engine: AsyncEngine, sessions: int) -> bool:
-    return await lock_waits(engine) == sessions
