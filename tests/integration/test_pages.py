@@ -24,6 +24,9 @@ WEB = ROOT / "blog_service" / "web"
 BYTES_MAX = 100_000
 """The limit for the blog's page with all its files: one second on a slow connection."""
 
+LINK_PAGE = ("/link", "/link/link.js", "/link/link.css")
+"""What the auth service serves to people who open the link in a mail."""
+
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -48,28 +51,52 @@ def files(*kinds: str) -> list[Path]:
     return paths
 
 
-def page_paths() -> dict[str, str]:
-    paths = {
-        f"/web/{path.name}": MEDIA_TYPES[path.suffix] for path in WEB.iterdir() if is_file(path)
-    }
-    return {"/": MEDIA_TYPES[".html"], **paths}
+def page_paths() -> list[str]:
+    return ["/", *(f"/web/{path.name}" for path in WEB.iterdir() if is_file(path))]
 
 
 def is_file(path: Path) -> bool:
     return path.suffix in MEDIA_TYPES and path.suffix != ".html"
 
 
-async def test_the_policy_allows_only_what_the_page_needs(blog: httpx.AsyncClient) -> None:
-    for path, kind in page_paths().items():
-        response = await blog.get(path)
+async def test_the_policy_allows_only_what_the_page_needs(
+    blog: httpx.AsyncClient, api: httpx.AsyncClient
+) -> None:
+    """The page of links in mails shows no picture, and asks only its own service."""
+    of_links = {name: rule for name, rule in POLICY.items() if name != "img-src"}
+    of_links["connect-src"] = "'self'"
+    for client, path, policy in (
+        *((blog, path, POLICY) for path in page_paths()),
+        *((api, path, of_links) for path in LINK_PAGE),
+    ):
+        response = await client.get(path)
 
         assert response.status_code == 200, path
-        assert response.headers["Content-Type"] == kind
-        policy = response.headers["Content-Security-Policy"]
-        assert dict(rule.split(" ", 1) for rule in policy.split("; ")) == POLICY
+        assert response.headers["Content-Type"] == MEDIA_TYPES[Path(path).suffix or ".html"]
+        rules = response.headers["Content-Security-Policy"]
+        assert dict(rule.split(" ", 1) for rule in rules.split("; ")) == policy
         assert response.headers["Referrer-Policy"] == "no-referrer"
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.headers["Cache-Control"] == "no-cache"
+
+
+async def test_the_page_of_links_loads_its_files_and_can_be_read_aloud(
+    api: httpx.AsyncClient,
+) -> None:
+    """Each control has a name, and screen readers announce the status."""
+    page = (await api.get("/link")).text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert {f"/{path}" for path in loaded} == {*LINK_PAGE} - {"/link"}
+    assert set(re.findall(r'<label for="(\w+)"', page)) == {"password"}
+    assert 'role="status"' in page
+
+
+async def test_the_script_of_links_calls_existing_routes(api: httpx.AsyncClient) -> None:
+    script = (await api.get("/link/link.js")).text
+    paths = re.findall(r'path: "([^"]+)"', script)
+    described = (await api.get("/openapi.json")).json()["paths"]
+    assert len(paths) == 3
+    assert {f"/{path}" for path in paths} <= described.keys()
 
 
 async def test_the_api_documentation_is_opt_in_and_loads_only_its_own_scripts(
