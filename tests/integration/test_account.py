@@ -194,9 +194,7 @@ async def test_a_compressed_response_is_not_decompressed(account: Account, sourc
         ["access_token"],
     ],
 )
-async def test_an_invalid_token_is_not_used(
-    account: Account, source: Played, granted: object
-) -> None:
+async def test_a_bad_token_is_not_used(account: Account, source: Played, granted: object) -> None:
     """No part of it is sent anywhere."""
     source.grant = JSONResponse(granted)
     source.asked.clear()

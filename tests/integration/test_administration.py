@@ -308,9 +308,7 @@ class TestTheLastAdministrator:
             path = f"{USERS}/{session['user']['id']}"
             assert (await office.api.ask(session, method, path, change)).is_success, change
 
-    async def test_an_administrator_who_is_disabled_is_demoted_and_deleted(
-        self, office: Office
-    ) -> None:
+    async def test_a_disabled_administrator_is_demoted_and_deleted(self, office: Office) -> None:
         await office.patch(roles=["admin"])
         await office.patch(status="disabled")
         done = office.patch(roles=[]), office.patch(roles=["admin"]), office.delete()

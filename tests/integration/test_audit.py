@@ -68,9 +68,7 @@ async def test_it_is_read_from_the_newest_page_by_page(api: AuthApi, root: Signe
     assert len(seen) == len(set(seen))
 
 
-async def test_an_entry_says_who_what_whom_when_and_in_which_request(
-    api: AuthApi, root: Signed
-) -> None:
+async def test_an_entry_says_who_did_what_when_in_which_request(api: AuthApi, root: Signed) -> None:
     user_id = uuid4()
     said: dict[str, Any] = {"actor": "operator:eve", "subject": user_id, "granted": ["a"]}
     async with api.engine.begin() as connection:
@@ -116,9 +114,7 @@ async def test_entries_of_one_subject_or_one_actor(api: AuthApi, root: Signed) -
         ("subject", "a\x00"),
     ],
 )
-async def test_an_invalid_filter_is_refused(
-    api: AuthApi, root: Signed, name: str, value: str
-) -> None:
+async def test_a_bad_filter_is_refused(api: AuthApi, root: Signed, name: str, value: str) -> None:
     answer = await api.ask(root, "GET", AUDIT, **{name: value})
     assert_problem(answer, 422, "invalid_request")
 

@@ -145,9 +145,7 @@ class TestBearer:
             assert answer.headers["WWW-Authenticate"] == f'{CHALLENGE}, error="invalid_token"'
         assert len({told(answer) for answer in answers}) == 1
 
-    async def test_two_authorization_headers_are_a_bad_request(
-        self, api: AuthApi, ada: Signed
-    ) -> None:
+    async def test_two_authorization_headers_are_refused(self, api: AuthApi, ada: Signed) -> None:
         """400: nobody knows which one a proxy has checked."""
         twice = [*bearer(ada).items(), *bearer(ada).items()]
         answer = await api.get("/v1/me", headers=twice)
@@ -170,9 +168,7 @@ class TestHealth:
         assert "usersync_outbox_unpublished 1.0" in metrics.text
         assert "usersync_outbox_oldest_unpublished_age_seconds" in metrics.text
 
-    async def test_without_a_database_it_lives_and_is_not_ready(
-        self, api_settings: ApiSettings
-    ) -> None:
+    async def test_without_a_database_it_is_only_alive(self, api_settings: ApiSettings) -> None:
         """Requests get 503 with Retry-After, without details about the database."""
         address = f"postgresql+asyncpg://auth:hunter2@127.0.0.1:{free_port()}/auth"
         settings = api_settings.model_copy(update={"database_url": address})

@@ -13,7 +13,6 @@ from blog_service.settings import ApiSettings, ConsumerSettings
 from contracts.events import RevokedKey
 from contracts.sync.merge import Outcome
 from contracts.tokens.keys import jwk
-from replica.inbox.apply import apply
 from replica.inbox.settle import ParkedInARow, Settler
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import NOON, SOURCE, a_state, an_event
@@ -22,10 +21,13 @@ from tests.support.inbox import replica as replica_of
 from tests.support.key_source import KeySource, key_source
 from tests.support.parked_messages import a_delivery
 
+Pair = tuple[rsa.RSAPrivateKey, rsa.RSAPrivateKey]
+
 
 @pytest.fixture(scope="module")
-def other_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+def pair(signing_key: rsa.RSAPrivateKey) -> Pair:
+    """The signing key and another one."""
+    return signing_key, rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @pytest.fixture
@@ -33,6 +35,12 @@ async def keys(signing_key: rsa.RSAPrivateKey) -> AsyncIterator[KeySource]:
     async with key_source() as source:
         source.publish(signing_key)
         yield source
+
+
+@pytest.fixture
+def fetching(blog_url: str, keys: KeySource) -> ApiSettings:
+    """Settings of a blog that fetches its keys."""
+    return ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
 
 
 def revocation(key: rsa.RSAPrivateKey) -> RevokedKey:
@@ -50,18 +58,13 @@ class TestRevokedKey:
     """A key that an operator revoked at the source."""
 
     async def test_its_tokens_are_refused_although_it_is_still_published(
-        self,
-        blog_url: str,
-        blog_engine: AsyncEngine,
-        keys: KeySource,
-        signing_key: rsa.RSAPrivateKey,
-        other_key: rsa.RSAPrivateKey,
+        self, fetching: ApiSettings, blog_engine: AsyncEngine, keys: KeySource, pair: Pair
     ) -> None:
-        keys.publish(signing_key, other_key)
+        signing_key, other_key = pair
+        keys.publish(*pair)
         user = a_state()
         await apply_events(blog_engine, user)
-        settings = ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
-        async with blog_api(settings) as blog:
+        async with blog_api(fetching) as blog:
             before = await me(blog, signing_key, user.id)
             await apply_events(blog_engine, revocation(signing_key))
             after = await me(blog, signing_key, user.id)
@@ -83,10 +86,7 @@ class TestRevokedKey:
         self, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
     ) -> None:
         data = revocation(signing_key)
-        async with blog_engine.begin() as connection:
-            outcomes = await apply(
-                USERS, connection, [an_event(each) for each in (data, a_state(), data, a_state())]
-            )
+        outcomes = await apply_events(blog_engine, data, a_state(), data, a_state())
         assert outcomes == [Outcome.APPLIED, Outcome.APPLIED, Outcome.UNCHANGED, Outcome.APPLIED]
 
     async def test_it_does_not_reset_the_count_of_parked_messages(
@@ -109,23 +109,21 @@ class TestKeySources:
     """The settings name a URL, a fixed key, or both."""
 
     async def test_keys_are_fetched_from_the_url(
-        self, blog_url: str, keys: KeySource, signing_key: rsa.RSAPrivateKey
+        self, fetching: ApiSettings, keys: KeySource, signing_key: rsa.RSAPrivateKey
     ) -> None:
         """The first request fetches them; the API is ready once it has them."""
-        settings = ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
-        async with blog_api(settings) as blog:
+        async with blog_api(fetching) as blog:
             ready = await blog.get("/readyz")
             response = await me(blog, signing_key)
         assert (ready.status_code, response.status_code) == (200, 200)
         assert keys.fetches == 1
 
     async def test_the_api_is_not_ready_without_keys(
-        self, blog_url: str, keys: KeySource, signing_key: rsa.RSAPrivateKey
+        self, fetching: ApiSettings, keys: KeySource, signing_key: rsa.RSAPrivateKey
     ) -> None:
         """Requests with a token get 503 with Retry-After; public requests are served."""
         keys.is_down = True
-        settings = ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
-        async with blog_api(settings) as blog:
+        async with blog_api(fetching) as blog:
             ready = await blog.get("/readyz")
             response = await me(blog, signing_key)
             public = await blog.get(f"/v1/users/{uuid4()}")
@@ -136,13 +134,10 @@ class TestKeySources:
         assert public.status_code == 404
 
     async def test_a_fixed_key_serves_until_the_first_fetch_succeeds(
-        self,
-        blog_settings: ApiSettings,
-        keys: KeySource,
-        signing_key: rsa.RSAPrivateKey,
-        other_key: rsa.RSAPrivateKey,
+        self, blog_settings: ApiSettings, keys: KeySource, pair: Pair
     ) -> None:
         """The auth service may start later; from then on only its key set counts."""
+        signing_key, other_key = pair
         settings = blog_settings.model_copy(update={"jwks_url": keys.url})
         keys.is_down = True
         async with blog_api(settings) as blog:

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
@@ -22,6 +21,7 @@ from tests.support.builders import NOON, a_state, an_event
 from tests.support.content import IMPORTER, People
 from tests.support.inbox import Inbox, execute, fetch, parked
 from tests.support.parked_messages import a_delivery
+from tests.support.statements import statements
 
 NOON_TEXT = "2026-01-01T12:00:00Z"
 NOW = int(time.time())
@@ -49,9 +49,7 @@ async def put_post(people: People, *, iat: int = NOW, service: str = IMPORTER) -
 class TestServiceTokens:
     """A valid signature is not sufficient."""
 
-    async def test_tokens_of_a_deleted_or_disabled_account_are_refused(
-        self, people: People
-    ) -> None:
+    async def test_tokens_of_deleted_or_disabled_accounts_are_refused(self, people: People) -> None:
         assert (await put_post(people)).status_code == 201
         for version, status in enumerate(("disabled", "deleted"), start=1):
             await people.apply(state(version, status, after=NOW - 100))
@@ -70,20 +68,13 @@ class TestServiceTokens:
             assert_problem(await put_post(people, iat=second - 1), 401, "invalid_token")
             assert (await put_post(people, iat=second)).status_code == 201
 
-    async def test_the_account_is_checked_in_the_query_that_reads_the_caller(
-        self, people: People
-    ) -> None:
-        transport: Any = people.client._transport
-        statements: list[str] = []
-
-        @event.listens_for(transport.app.state.context.engine.sync_engine, "before_cursor_execute")
-        def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            statements.append(statement)
-
-        response = await people.ask(await people.user(), "GET", "/v1/admin/users")
+    async def test_the_account_is_checked_in_the_query_of_the_caller(self, people: People) -> None:
+        user = await people.user()
+        with statements() as executed:
+            response = await people.ask(user, "GET", "/v1/admin/users")
 
         assert response.status_code == 403
-        [statement] = statements
+        [statement] = executed
         assert "services" in statement
         assert "revoked_keys" in statement
 
@@ -122,13 +113,10 @@ class TestMerging:
         ]
         async with blog_engine.begin() as connection:
             outcomes = await apply(USERS, connection, [an_event(each) for each, _ in is_applied])
-        assert [outcome is Outcome.APPLIED for outcome in outcomes] == [
-            applied for _, applied in is_applied
-        ]
+        applied = [outcome is Outcome.APPLIED for outcome in outcomes]
+        assert applied == [expected for _, expected in is_applied]
 
-    async def test_the_consumer_receives_service_and_key_events_from_the_broker(
-        self, inbox: Inbox
-    ) -> None:
+    async def test_the_consumer_receives_service_and_key_events(self, inbox: Inbox) -> None:
         """The queue is bound to both; repeated ones change nothing."""
         events = [an_event(state()), an_event(RevokedKey(kid="k", revoked_at=NOON))]
         async with inbox.consuming():
@@ -145,26 +133,18 @@ class TestMerging:
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
         settler = Settler(USERS, consumer_settings, blog_engine)
-        good = {
-            "client_id": "svc_a",
-            "version": 1,
-            "status": "active",
-            "tokens_valid_after": NOON_TEXT,
-        }
-        for wrong in (
-            {"client_id": "ada"},
-            {"version": 0},
-            {"status": "gone"},
-            {"tokens_valid_after": None},
+        good = {"client_id": "svc_a", "version": 1, "status": "active"}
+        good["tokens_valid_after"] = NOON_TEXT
+        service, key = an_event(state()), an_event(RevokedKey(kid="k", revoked_at=NOON))
+        for event, body in (
+            (service, good | {"client_id": "ada"}),
+            (service, good | {"version": 0}),
+            (service, good | {"status": "gone"}),
+            (service, good | {"tokens_valid_after": None}),
+            (service, {}),
+            (key, {"kid": "a b", "revoked_at": NOON_TEXT}),
         ):
-            body = json.dumps(good | wrong).encode()
-            outcomes = await settler.settle([a_delivery(an_event(state()), body=body)])
-            assert outcomes == [Outcome.PARKED], wrong
-        key = an_event(RevokedKey(kid="k", revoked_at=NOON))
-        for message in (
-            a_delivery(an_event(state()), body=b"{}"),
-            a_delivery(key, body=json.dumps({"kid": "a b", "revoked_at": NOON_TEXT}).encode()),
-        ):
-            assert await settler.settle([message]) == [Outcome.PARKED]
+            message = a_delivery(event, body=json.dumps(body).encode())
+            assert await settler.settle([message]) == [Outcome.PARKED], body
         assert await fetch(blog_engine, "SELECT * FROM services") == []
         assert await fetch(blog_engine, "SELECT * FROM revoked_keys") == []

@@ -87,9 +87,7 @@ async def a_request(pair: Pair, kind: DigestKind = DigestKind.STATE, **said: Any
     return CertificateRequest.model_validate({**request, "is_unbroken": True, **said})
 
 
-async def test_equal_tables_are_certified_as_one_chain(
-    pair: Pair, api_settings: ApiSettings
-) -> None:
+async def test_equal_tables_are_certified_as_a_chain(pair: Pair, api_settings: ApiSettings) -> None:
     """By several consumers in turn, and after a restart; anybody verifies it with the keys."""
     with capture_logs() as logs:
         async with proving(pair), proving(pair):
@@ -149,9 +147,7 @@ async def test_time_in_which_users_differed_is_not_proved(
     assert 0 < found.agreement.ratio < 1
 
 
-async def test_keys_rotate_and_a_revoked_one_ends_its_chain(
-    pair: Pair, api_settings: ApiSettings
-) -> None:
+async def test_keys_rotate_and_revoking_ends_a_chain(pair: Pair, api_settings: ApiSettings) -> None:
     """What a retired key signed counts permanently, what a revoked one signed never again."""
     keys = Lifecycle(pair.auth, api_settings, actor="operator:test")
     async with proving(pair):
@@ -253,9 +249,7 @@ def _logged(logs: list[Any], event: str) -> list[Any]:
     return [each for each in logs if each["event"] == event]
 
 
-async def test_proofs_are_made_without_certificates_too(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_proofs_need_no_certificates(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """They can be turned off; an older source does not know them, which the log says once."""
 
     async def refuse(*_: object) -> None:

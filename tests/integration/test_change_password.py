@@ -62,9 +62,7 @@ async def ada(api: AuthApi) -> Signed:
 class TestChange:
     """``POST /v1/me/password``."""
 
-    async def test_it_answers_like_sign_in_with_a_fresh_session(
-        self, api: AuthApi, ada: Signed
-    ) -> None:
+    async def test_it_answers_like_a_sign_in(self, api: AuthApi, ada: Signed) -> None:
         answer = await api.change_password(ada, NEW)
 
         body = answer.json()

@@ -1,16 +1,14 @@
 """Settings that every database session makes itself, and which pooled sessions are discarded."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-import auth_service.settings
 from auth_service.outbox.table import RELAY_LEASE
 from auth_service.settings import RelaySettings
 from blog_service.settings import ConsumerSettings
@@ -52,23 +50,38 @@ SHOWN = text(
 )
 
 
-@asynccontextmanager
-async def pools(auth_url: str, blog_url: str) -> AsyncIterator[list[AsyncEngine]]:
-    engines = [
-        pooled(auth_service.settings.DatabaseSettings(database_url=auth_url)),
-        pooled(ConsumerSettings(database_url=blog_url, amqp_url="amqp://nowhere")),
-    ]
-    try:
-        yield engines
-    finally:
-        for engine in engines:
-            await engine.dispose()
+@dataclass(frozen=True)
+class Pools:
+    """The connections of both services, and the roles that they use."""
+
+    postgres: PostgresServer
+    engines: tuple[AsyncEngine, AsyncEngine]
+
+    async def assert_shown(
+        self, expected: dict[str, str], role: dict[str, str] | None = None
+    ) -> None:
+        """Check the settings of new sessions while the roles have others."""
+        given = (role,) if role else ()
+        urls = [engine.url.render_as_string(False) for engine in self.engines]
+        with (
+            set_on_role(self.postgres, urls[0], *given),
+            set_on_role(self.postgres, urls[1], *given),
+        ):
+            for engine in self.engines:
+                await engine.dispose()
+                async with engine.connect() as connection:
+                    assert await shown(connection, list(expected)) == expected
+                await engine.dispose()
 
 
-async def shown(engine: AsyncEngine, names: list[str]) -> dict[str, str]:
-    async with engine.connect() as connection:
-        rows = await connection.execute(SHOWN, {"names": names})
-        return {row.name: row.value for row in rows}
+@pytest.fixture
+def pools(postgres: PostgresServer, auth_engine: AsyncEngine, blog_engine: AsyncEngine) -> Pools:
+    return Pools(postgres, (auth_engine, blog_engine))
+
+
+async def shown(connection: AsyncConnection, names: list[str]) -> dict[str, str]:
+    rows = await connection.execute(SHOWN, {"names": names})
+    return {row.name: row.value for row in rows}
 
 
 async def fill(engine: AsyncEngine) -> list[int]:
@@ -83,13 +96,8 @@ async def fill(engine: AsyncEngine) -> list[int]:
 class TestRoleSettings:
     """Settings of a role or a database do not change anything that the code relies on."""
 
-    async def test_pooled_sessions_override_role_settings(
-        self, postgres: PostgresServer, auth_url: str, blog_url: str
-    ) -> None:
-        with set_on_role(postgres, auth_url), set_on_role(postgres, blog_url):
-            async with pools(auth_url, blog_url) as engines:
-                for engine in engines:
-                    assert await shown(engine, list(EXPECTED)) == EXPECTED
+    async def test_pooled_sessions_override_role_settings(self, pools: Pools) -> None:
+        await pools.assert_shown(EXPECTED)
 
     async def test_special_sessions_override_role_settings(
         self,
@@ -108,28 +116,21 @@ class TestRoleSettings:
             set_on_role(postgres, consumer_settings.database_url),
         ):
             async with hold(relay_settings, RELAY_LEASE) as leader:
-                rows = await leader.connection.execute(SHOWN, {"names": same})
                 lease = {"idle_in_transaction_session_timeout": f"{LEASE_SECONDS}s"}
-                assert {row.name: row.value for row in rows} == wanted | lease
+                assert await shown(leader.connection, same) == wanted | lease
             async with session.session(consumer_settings) as connection:
-                rows = await connection.execute(SHOWN, {"names": same})
                 own = {"idle_in_transaction_session_timeout": "0", "synchronous_commit": "off"}
-                assert {row.name: row.value for row in rows} == wanted | own
+                assert await shown(connection, same) == wanted | own
 
     @in_turn(
         ("given", "kept"),
         [("off", "on"), ("local", "on"), ("remote_write", "on"), ("remote_apply", "remote_apply")],
     )
     async def test_a_commit_is_on_disk_before_it_is_reported(
-        self, postgres: PostgresServer, auth_url: str, blog_url: str, given: str, kept: str
+        self, pools: Pools, given: str, kept: str
     ) -> None:
-        weak = {"synchronous_commit": given}
-        with set_on_role(postgres, auth_url, weak), set_on_role(postgres, blog_url, weak):
-            async with pools(auth_url, blog_url) as engines:
-                for engine in engines:
-                    assert await shown(engine, ["synchronous_commit"]) == {
-                        "synchronous_commit": kept
-                    }
+        name = "synchronous_commit"
+        await pools.assert_shown({name: kept}, role={name: given})
 
     async def test_a_setting_that_an_older_server_lacks_is_left_out(
         self, monkeypatch: pytest.MonkeyPatch, blog_engine: AsyncEngine
@@ -174,10 +175,8 @@ class TestEndedSessions:
         async with blog_engine.connect() as connection:
             assert await connection.scalar(text("SELECT pg_backend_pid()")) == pid
 
-        assert [query for query in queries if "pg_backend_pid" not in query] == [
-            "BEGIN;",
-            "ROLLBACK;",
-        ]
+        others = [query for query in queries if "pg_backend_pid" not in query]
+        assert others == ["BEGIN;", "ROLLBACK;"]
 
     async def test_a_read_is_retried_once_when_its_session_ends(
         self, postgres: PostgresServer, blog_engine: AsyncEngine
@@ -188,14 +187,9 @@ class TestEndedSessions:
         reading = asyncio.create_task(reader.rows("SELECT pg_backend_pid() AS pid, pg_sleep(0.5)"))
 
         async def is_ended() -> bool:
-            return bool(
-                await asyncio.to_thread(
-                    postgres.execute,
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE pid = $1 AND state = 'active'",
-                    first,
-                )
-            )
+            of = "FROM pg_stat_activity WHERE pid = $1 AND state = 'active'"
+            end = f"SELECT pg_terminate_backend(pid) {of}"
+            return bool(await asyncio.to_thread(postgres.execute, end, first))
 
         await eventually(is_ended)
 

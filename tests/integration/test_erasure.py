@@ -85,9 +85,7 @@ class TestTheNote:
 class TestDeletedUsers:
     """A deleted user's content under each setting."""
 
-    async def test_with_remove_all_content_of_the_user_goes_and_nothing_else(
-        self, content: Content
-    ) -> None:
+    async def test_with_remove_the_users_content_alone_goes(self, content: Content) -> None:
         """Profile, posts and comments, and other users' comments on the posts."""
         ada, grace = await content.user(), await content.user()
         adas, graces = await content.post(ada), await content.post(grace)
@@ -472,9 +470,7 @@ class TestMuch:
         assert took[len(took) // 2] < 0.5
         assert took[-1] < consumer_settings.lock_timeout_ms / 1000, "a row was held for too long"
 
-    async def test_the_tombstones_of_a_new_replica_are_swept_quickly(
-        self, content: Content
-    ) -> None:
+    async def test_tombstones_of_a_new_replica_are_swept_quickly(self, content: Content) -> None:
         await content.apply(*(a_tombstone() for _ in range(1_000)))
         rounds = await content.sweep_all()
         assert rounds <= 1_000 / model.USERS_MAX

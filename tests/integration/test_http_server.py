@@ -89,6 +89,10 @@ def hasty() -> Iterator[Server]:
         yield server
 
 
+def a_get(address: bytes) -> bytes:
+    return b"GET " + address + b" HTTP/1.1\r\nHost: t\r\n" + CLOSE
+
+
 def a_post(body: bytes, path: bytes = b"/notes", fields: bytes = b"") -> bytes:
     """Return a request with a JSON body; the connection closes after the response."""
     return (
@@ -124,6 +128,8 @@ def problem_of(response: bytes) -> dict[str, Any]:
     return document
 
 
+FIELDS = b",".join(b'"%x":1' % number for number in range(6_500))
+
 HOSTILE: dict[str, tuple[bytes, set[int]]] = {
     # 0: the client is cut off while it still sends, and may not receive the response.
     "a header of 10 MB": (GET + b"X: " + b"a" * 10_000_000, {431, 0}),
@@ -133,11 +139,8 @@ HOSTILE: dict[str, tuple[bytes, set[int]]] = {
     "101 headers": (GET + b"a:b\r\n" * (FIELDS_MAX - 1) + CLOSE, {431}),
     "200,000 headers": (GET + b"a:b\r\n" * 200_000 + CLOSE, {431, 0}),
     "2 MB before the request": (b"\r\n" * 1_000_000 + GET + CLOSE, {431, 0}),
-    "8 KB of parameters": (
-        b"GET /who?" + b"%41&" * 2_000 + b" HTTP/1.1\r\nHost: t\r\n" + CLOSE,
-        {200},
-    ),
-    "8 KB of escapes": (b"GET /" + b"%41" * 2_700 + b" HTTP/1.1\r\nHost: t\r\n" + CLOSE, {404}),
+    "8 KB of parameters": (a_get(b"/who?" + b"%41&" * 2_000), {200}),
+    "8 KB of escapes": (a_get(b"/" + b"%41" * 2_700), {404}),
     "16 KB of cookies": (GET + b"Cookie: " + b"a=b;" * 3_900 + b"\r\n" + CLOSE, {200}),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 100, {400}),
     "two lengths": (a_post(b"{}", fields=b"Content-Length: 20\r\n"), {400}),
@@ -152,10 +155,7 @@ HOSTILE: dict[str, tuple[bytes, set[int]]] = {
     "20,000 objects": (a_post(b'{"text":[' + b"{}," * 20_000 + b"1]}"), {422}),
     "20,000 lists and an escape": (a_post(b'{"text":[' + b"[]," * 20_000 + b'"\\u0041"]}'), {422}),
     "30,000 numbers": (a_post(b'{"text":[' + b"1," * 30_000 + b"1]}"), {422}),
-    "6,500 unknown fields": (
-        a_post(b'{"text":"a",' + b",".join(b'"%x":1' % number for number in range(6_500)) + b"}"),
-        {422},
-    ),
+    "6,500 unknown fields": (a_post(b'{"text":"a",' + FIELDS + b"}"), {422}),
     "a number of 60,000 digits": (a_post(b'{"text":"a","number":' + b"9" * 60_000 + b"}"), {422}),
     "a number of 4,000 digits": (a_post(b'{"text":"a","number":' + b"9" * 4_000 + b"}"), {422}),
     "a number out of range": (a_post(b'{"text":"a","number":1e99999999}'), {422}),
@@ -206,8 +206,7 @@ def until_the_loop_stays_responsive(server: Server) -> Iterator[None]:
 def test_garbage_collection_does_not_block_the_loop(server: Server) -> None:
     """Any request may trigger a full collection; objects that the start created are exempt."""
     for _ in until_the_loop_stays_responsive(server):
-        response = server.exchange(b"GET /collect HTTP/1.1\r\nHost: test\r\n" + CLOSE)
-        assert status_of(response) == 200
+        assert status_of(server.exchange(a_get(b"/collect"))) == 200
 
 
 def test_a_fast_sender_takes_turns_with_other_connections() -> None:
@@ -308,9 +307,7 @@ def test_a_connection_closes_while_an_unread_body_is_still_sent(hasty: Server) -
         (GET + b"X : y\r\n\r\n" + b"a" * 5_000_000, 400),
     ],
 )
-def test_a_refusal_reaches_a_client_that_is_still_sending(
-    server: Server, sent: bytes, status: int
-) -> None:
+def test_a_refusal_reaches_a_sending_client(server: Server, sent: bytes, status: int) -> None:
     """The connection is not reset before the client can read the response."""
     assert status_of(server.exchange(sent)) == status
 

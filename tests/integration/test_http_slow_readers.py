@@ -25,6 +25,7 @@ BUFFER = 4096
 
 LIST = b"GET /list HTTP/1.1\r\nHost: t\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
+REQUESTS = [LIST + b"\r\n", LIST + CLOSE, b"GET /stream" + LIST[9:] + b"\r\n"]
 
 
 class Impatient(HttpProtocol):
@@ -93,9 +94,7 @@ def is_open() -> bool:
     return bool(Impatient.open)
 
 
-@pytest.mark.parametrize(
-    "sent", [LIST + b"\r\n", LIST + CLOSE, b"GET /stream" + LIST[9:] + b"\r\n"]
-)
+@pytest.mark.parametrize("sent", REQUESTS)
 def test_a_client_that_does_not_read_is_cut_off(service: Service, sent: bytes) -> None:
     """Whether the connection is kept alive, about to close, or streaming."""
     with served(service.app, protocol=Impatient) as server, reader(server, sent) as connection:
@@ -173,9 +172,7 @@ def test_pipelined_requests_are_answered_once_earlier_responses_are_read(service
     assert read.count(b"x") == AHEAD * LARGE
 
 
-@pytest.mark.parametrize(
-    "sent", [LIST + b"\r\n", LIST + CLOSE, b"GET /stream" + LIST[9:] + b"\r\n"]
-)
+@pytest.mark.parametrize("sent", REQUESTS)
 def test_a_slow_reader_does_not_delay_the_shutdown(
     service: Service, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -218,9 +218,7 @@ class TestKeyRotation:
         cache.now += UNKNOWN_KEY_PAUSE_SECONDS  # the removed key has just been asked for
         assert [await cache.accepts(token) for token in (newest, new)] == [True, False]
 
-    async def test_a_fetch_that_started_before_the_key_was_published_is_repeated(
-        self, cache: Cache
-    ) -> None:
+    async def test_a_fetch_older_than_the_new_key_is_repeated(self, cache: Cache) -> None:
         """A response without the new key may already be on its way."""
         await cache.refresh()
         cache.source.hold()
@@ -236,9 +234,7 @@ class TestKeyRotation:
         assert await late
         assert cache.source.fetches == 3
 
-    async def test_the_initial_key_set_serves_until_the_first_fetch_succeeds(
-        self, source: KeySource
-    ) -> None:
+    async def test_an_initial_key_set_serves_until_the_first_fetch(self, source: KeySource) -> None:
         """From then on only the published set counts; without it, the initial one for a day."""
         source.is_down = True
         async with Cache(source, start=jwks(key(2).public_key())) as cache:
@@ -333,9 +329,7 @@ class TestUnavailableSource:
 
         assert waiting.cancelled()
 
-    async def test_a_refused_connection_is_a_failure(
-        self, source: KeySource, unused_port: int
-    ) -> None:
+    async def test_no_connection_is_a_failure(self, source: KeySource, unused_port: int) -> None:
         async with Cache(source, url=f"http://127.0.0.1:{unused_port}/") as cache:
             assert not await cache.refresh()
 

@@ -132,9 +132,7 @@ async def test_the_wait_is_measured_by_the_database_and_can_be_overridden(
     assert [tuple(row) for row in audited] == [(later.kid, "false"), (key.kid, "true")]
 
 
-async def test_keys_are_activated_one_after_another(
-    keyrings: Keyrings, impatient: Lifecycle
-) -> None:
+async def test_keys_are_activated_one_by_one(keyrings: Keyrings, impatient: Lifecycle) -> None:
     await keyrings.ring().signer()
     made = [await impatient.generate(BITS) for _ in range(3)]
 

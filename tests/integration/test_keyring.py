@@ -52,9 +52,7 @@ async def kid_of_signer(ring: KeyRing) -> str:
 class TestConfiguredKey:
     """The key of AUTH_PRIVATE_KEY becomes a key like the others."""
 
-    async def test_processes_that_start_at_once_register_it_once(
-        self, configured: Keyrings
-    ) -> None:
+    async def test_processes_starting_at_once_register_it_once(self, configured: Keyrings) -> None:
         signers = await asyncio.gather(*(kid_of_signer(configured.ring()) for _ in range(8)))
 
         kid = configured.configured_kid
@@ -97,9 +95,7 @@ class TestConfiguredKey:
         kids = {first.configured_kid: "active", second.configured_kid: "retired"}
         assert await configured.states() == kids
 
-    async def test_it_waits_where_a_stored_key_signs(
-        self, configured: Keyrings, stored: Keyrings
-    ) -> None:
+    async def test_a_stored_key_comes_first(self, configured: Keyrings, stored: Keyrings) -> None:
         """It is published as pending; the operator's active key stays active."""
         active, ring = await stored.activated(), configured.ring()
 
@@ -178,9 +174,7 @@ class TestStoredKeys:
         with pytest.raises(NoSigningKey):
             await stored.ring().signer()
 
-    async def test_a_changed_secret_still_opens_them_by_its_predecessor(
-        self, stored: Keyrings
-    ) -> None:
+    async def test_a_changed_secret_opens_them_by_its_predecessor(self, stored: Keyrings) -> None:
         """AUTH_PREVIOUS_SECRET; new keys are sealed with the new secret alone."""
         first = await stored.activated()
         changed = stored.having(secret=OTHER_SECRET, previous_secret=SECRET)
@@ -241,9 +235,7 @@ class TestStoredKeys:
 class TestReading:
     """One small query a second, and what happens without it."""
 
-    async def test_requests_share_one_query_and_the_next_second_another(
-        self, configured: Keyrings
-    ) -> None:
+    async def test_requests_of_one_second_share_one_query(self, configured: Keyrings) -> None:
         """Fifty at once cost one query; fresh keys are not read again."""
         token, other = await a_token(configured.ring()), configured.ring()
 

@@ -75,9 +75,7 @@ async def change_passwords(client: AuthApi, user: Signed, times: int) -> tuple[S
     return user, password
 
 
-async def test_nothing_but_verification_goes_to_an_unverified_address(
-    app: FastAPI, server: MailServer
-) -> None:
+async def test_unverified_addresses_get_only_verification(app: FastAPI, server: MailServer) -> None:
     """Whichever changes a squatter makes to the account, and however often."""
     client = AuthApi(app)
     user, password = await change_passwords(client, await signed_up(client, ADA), 4)
@@ -105,9 +103,7 @@ async def test_password_changes_in_a_loop_fill_no_mailbox_and_hide_no_notice(
     assert len(await server.link("address is being changed", ADA)) == 43
 
 
-async def test_signing_up_and_deleting_in_a_loop_fills_no_mailbox(
-    app: FastAPI, server: MailServer
-) -> None:
+async def test_signing_up_and_leaving_fills_no_mailbox(app: FastAPI, server: MailServer) -> None:
     """From one network after another: the address is charged, not the account."""
     for n in range(ADDRESS_MAX + 4):
         client = AuthApi(app, f"192.0.2.{n}")

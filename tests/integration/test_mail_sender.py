@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,10 +20,11 @@ from auth_service.mail.request import request_mail
 from auth_service.mail.sender import POLL_SECONDS, MailSender, Result
 from auth_service.settings import ApiSettings
 from tests.support.auth_api import ADA, serving
+from tests.support.background import in_background
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
-from tests.support.locks import lock_waits, until_waiting
+from tests.support.locks import after_waiting, until_waiting
 from tests.support.mail_server import MailServer, mail_server
 from tests.support.processes import Process
 
@@ -46,13 +46,9 @@ class Mails:
     ) -> UUID:
         """Commit the request for a mail to a user, by default a new one; return their id."""
         async with self.engine.begin() as connection:
-            user_id = of or await connection.scalar(
-                text(
-                    "INSERT INTO users (version, email, password_hash)"
-                    " VALUES (1, :email, 'x') RETURNING id"
-                ),
-                {"email": email},
-            )
+            values = "(version, email, password_hash) VALUES (1, :email, 'x')"
+            insert = text(f"INSERT INTO users {values} RETURNING id")
+            user_id = of or await connection.scalar(insert, {"email": email})
             assert isinstance(user_id, UUID)
             await request_mail(connection, user_id, purpose)
         return user_id
@@ -76,16 +72,8 @@ class Mails:
     async def make_due(self) -> None:
         await self.execute("UPDATE mails SET next_try_at = now()")
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.sender.run())
-        try:
-            yield
-            assert not task.done()
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return in_background(self.sender.run())
 
 
 @pytest.fixture
@@ -93,29 +81,25 @@ def mails(auth_engine: AsyncEngine, mail_settings: ApiSettings, server: MailServ
     return Mails(auth_engine, mail_settings, server)
 
 
-@pytest.mark.parametrize(
-    ("purpose", "seconds"), [(Purpose.VERIFY_EMAIL, 86_400), (Purpose.RESET_PASSWORD, 1800)]
-)
-async def test_mail_brings_a_link_of_limited_life(
-    mails: Mails, purpose: Purpose, seconds: int
-) -> None:
+async def test_mail_brings_a_link_of_limited_life(mails: Mails) -> None:
     """Only the user gets the link: the database has its hash, once the mail is sent."""
-    user_id = await mails.ask(purpose)
-    assert not await mails.fetch("SELECT 1 FROM mail_links")
+    links = "SELECT *, extract(epoch FROM expires_at - now()) AS seconds FROM mail_links"
+    for purpose, seconds in ((Purpose.VERIFY_EMAIL, 86_400), (Purpose.RESET_PASSWORD, 1800)):
+        user_id = await mails.ask(purpose, email=f"{purpose}@example.org")
+        assert not await mails.fetch(links)
 
-    assert await mails.sender.run_once() == {Result.SENT: 1}
+        assert await mails.sender.run_once() == {Result.SENT: 1}
 
-    (received,) = mails.server.received
-    assert received.recipients == [ADA]
-    assert f"\n{SOURCE}/link#{purpose}={received.token}\n" in received.text
-    assert await mails.queued() == 0
-    (link,) = await mails.fetch(
-        "SELECT *, extract(epoch FROM expires_at - now()) AS seconds FROM mail_links"
-    )
-    assert (link.user_id, link.purpose) == (user_id, purpose)
-    assert seconds - 60 < link.seconds <= seconds
-    assert received.token.encode() not in link.token_hash
-    assert len(received.token) == 43
+        received = mails.server.received.pop()
+        assert received.recipients == [f"{purpose}@example.org"]
+        assert f"\n{SOURCE}/link#{purpose}={received.token}\n" in received.text
+        assert await mails.queued() == 0
+        (link,) = await mails.fetch(links)
+        assert (link.user_id, link.purpose) == (user_id, purpose)
+        assert seconds - 60 < link.seconds <= seconds
+        assert received.token.encode() not in link.token_hash
+        assert len(received.token) == 43
+        await mails.execute("DELETE FROM mail_links")
 
 
 async def test_notice_of_a_changed_password_has_no_link(mails: Mails) -> None:
@@ -126,45 +110,32 @@ async def test_notice_of_a_changed_password_has_no_link(mails: Mails) -> None:
     assert not await mails.fetch("SELECT 1 FROM mail_links")
 
 
-@pytest.mark.parametrize(
-    ("settings", "page"),
-    [
-        ({"link_url": "https://www.example/konto"}, "https://www.example/konto"),
-        ({"public_url": "https://new.example"}, "https://new.example/link"),
-    ],
-)
-async def test_link_opens_the_page_that_is_configured(
-    mails: Mails, settings: dict[str, str], page: str
-) -> None:
+async def test_link_opens_the_page_that_is_configured(mails: Mails) -> None:
     """A site's own page, or where the service is now: its former address must not get links."""
-    await mails.ask()
-    await mails.changed(**settings).sender.run_once()
-    assert f"\n{page}#verify_email=" in mails.server.received[0].text
-    assert f"{SOURCE}/link" not in mails.server.received[0].text
+    for setting, url, page in (
+        ("link_url", "https://www.example/konto", "https://www.example/konto"),
+        ("public_url", "https://new.example", "https://new.example/link"),
+    ):
+        await mails.ask(email=f"{setting}@example.org")
+        await mails.changed(**{setting: url}).sender.run_once()
+        text = mails.server.received.pop().text
+        assert f"\n{page}#verify_email=" in text
+        assert f"{SOURCE}/link" not in text
 
 
 async def test_mail_goes_to_the_address_that_the_user_has_then(mails: Mails) -> None:
     """No link is created between the deletion of an address's links and the commit."""
     await mails.ask()
 
-    async with mails.engine.begin() as changing:
-        await changing.execute(text("DELETE FROM mail_links"))
-        await changing.execute(text("UPDATE users SET email = 'countess@example.org'"))
-        sending = asyncio.create_task(mails.sender.run_once())
-        await eventually(lambda: sending.done() or lock_waits(mails.engine))
-    await sending
+    changes = "DELETE FROM mail_links", "UPDATE users SET email = 'countess@example.org'"
+    await after_waiting(mails.engine, mails.sender.run_once(), *changes)
 
     assert mails.server.received[0].recipients == ["countess@example.org"]
 
 
 async def test_a_mail_that_is_no_longer_needed_is_dropped(mails: Mails) -> None:
-    for n, change in enumerate(
-        (
-            "status = 'disabled'",
-            "status = 'deleted', deleted_at = now(), email = NULL, password_hash = NULL",
-            "email_verified = true",
-        )
-    ):
+    deleted = "status = 'deleted', deleted_at = now(), email = NULL, password_hash = NULL"
+    for n, change in enumerate(("status = 'disabled'", deleted, "email_verified = true")):
         user_id = await mails.ask(email=f"user{n}@example.org")
         await mails.execute(f"UPDATE users SET {change} WHERE id = '{user_id}'")
         assert await mails.sender.run_once() == {Result.NEEDLESS: 1}, change

@@ -71,9 +71,7 @@ async def test_tls_is_started_when_the_server_offers_it(context: ssl.SSLContext)
 
 
 @pytest.mark.parametrize(("scheme", "kind"), [("smtp", "starttls"), ("smtps", "tls")])
-async def test_credentials_are_sent_over_tls(
-    scheme: str, kind: str, context: ssl.SSLContext
-) -> None:
+async def test_credentials_go_over_tls(scheme: str, kind: str, context: ssl.SSLContext) -> None:
     """Both forms of TLS accept credentials that need percent-encoding."""
     async with mail_server(has_users=True, **{kind: context}) as server:  # type: ignore[arg-type]
         await deliver(f"{scheme}://{CREDENTIALS}@localhost:{server.port}")

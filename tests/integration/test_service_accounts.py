@@ -84,9 +84,7 @@ class TestKeys:
         assert stored.secret_mac == SECRETS.mac("api-key", key.hashed)
         assert not await works(auth_engine, issued, Secrets(b"another secret"))
 
-    async def test_a_key_with_another_secret_or_account_is_refused(
-        self, auth_engine: AsyncEngine
-    ) -> None:
+    async def test_a_key_needs_its_secret_and_account(self, auth_engine: AsyncEngine) -> None:
         """Nor does a hash match that an attacker with access to the table moved to another key."""
         feed, blog = await created(auth_engine), await created(auth_engine, "blog")
         mine, others = ApiKey.parse(feed.api_key), ApiKey.parse(blog.api_key)
@@ -108,9 +106,7 @@ class TestKeys:
         )
         assert not await works(auth_engine, blog, api_key=stolen)
 
-    async def test_the_form_is_checked_before_the_database_is_asked(
-        self, auth_engine: AsyncEngine
-    ) -> None:
+    async def test_the_form_is_checked_before_the_database(self, auth_engine: AsyncEngine) -> None:
         """A malformed key costs no query; there is no table to query here."""
         await execute(auth_engine, "DROP TABLE api_keys")
         key = ApiKey.new().text
@@ -140,9 +136,7 @@ class TestKeys:
         live = [await works(auth_engine, each) for each in (first, second, third, fourth)]
         assert live == [False, False, True, True]
 
-    async def test_a_crowd_that_rotates_at_once_leaves_two_live_keys(
-        self, auth_engine: AsyncEngine
-    ) -> None:
+    async def test_a_rotating_crowd_leaves_two_live_keys(self, auth_engine: AsyncEngine) -> None:
         issued = await created(auth_engine)
 
         ended = await asyncio.gather(
@@ -287,9 +281,7 @@ class TestAdministration:
             if NOBODY in path:
                 assert_problem(await api.ask(root, method, path, body), 404, "not_found")
 
-    async def test_an_account_is_created_shown_and_deleted(
-        self, api: AuthApi, root: Signed
-    ) -> None:
+    async def test_an_account_is_made_shown_and_deleted(self, api: AuthApi, root: Signed) -> None:
         made = await posted(api, root)
         path = f"{SERVICES}/{made['id']}"
         shown = await api.ask(root, "GET", path)

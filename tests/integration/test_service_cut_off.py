@@ -111,9 +111,7 @@ async def test_a_token_is_issued_before_a_revocation_or_not_at_all(
         await asking
 
 
-async def test_a_token_requested_first_is_issued_before(
-    auth_engine: AsyncEngine, feed: IssuedKey
-) -> None:
+async def test_a_token_that_came_first_is_older(auth_engine: AsyncEngine, feed: IssuedKey) -> None:
     """However late it is signed."""
     at, valid_after = await token_issue_time(auth_engine, feed.id, feed.key_id)
     await revoke_key(auth_engine, feed.key_id, actor=ACTOR)

@@ -99,9 +99,7 @@ class TestRefresh:
     """``POST /v1/session/refresh``."""
 
     @in_turn("origin", [SOURCE, PAGE])
-    async def test_a_page_gets_an_access_token_and_the_next_cookie(
-        self, api: AuthApi, origin: str
-    ) -> None:
+    async def test_a_page_gets_a_token_and_the_next_cookie(self, api: AuthApi, origin: str) -> None:
         """From this service's own origin and from allowed ones."""
         user = await signed_up(api, f"user@{origin.removeprefix('https://')}.example")
         answer = await refresh(api, user["refresh_token"], Origin=origin)
@@ -193,9 +191,7 @@ class TestSignOut:
         assert entry.details == {"sessions": 2}
         assert await works(api, (await api.sign_in()).json())
 
-    async def test_a_crowd_that_signs_out_everywhere_does_it_once(
-        self, api: AuthApi, ada: Signed
-    ) -> None:
+    async def test_a_crowd_signs_out_everywhere_once(self, api: AuthApi, ada: Signed) -> None:
         """One event, and ``tokens_valid_after`` moves no further than for one."""
         answers = await asyncio.gather(*(sign_out(api, ada, "global") for _ in range(8)))
         assert {answer.status_code for answer in answers} <= {204, 401}

@@ -257,9 +257,7 @@ class TestOver:
             assert await ada.sessions() == before, change
         assert await ada.fetch(_REUSES) == []
 
-    async def test_refreshing_keeps_a_session_alive_until_the_absolute_limit(
-        self, ada: Ada
-    ) -> None:
+    async def test_refreshing_keeps_a_session_alive_until_an_absolute_limit(self, ada: Ada) -> None:
         """Thirteen idle days at a time, but at most thirty in all."""
         token = ada.first
         for _ in range(2):

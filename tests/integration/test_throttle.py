@@ -234,9 +234,7 @@ class TestSpending:
         )
         assert passed == 300
 
-    async def test_the_tables_hold_neither_addresses_nor_e_mails(
-        self, limits: Limits, tries: Tries
-    ) -> None:
+    async def test_the_tables_hold_no_addresses(self, limits: Limits, tries: Tries) -> None:
         await limits.spend(Charge("signup", HOME, Rate(3, 60)))
         await tries.succeed()
         await tries.begin(ELSEWHERE)
@@ -250,9 +248,7 @@ class TestSpending:
                 for told in (ADA, ADA.encode().hex(), HOME, HOME.encode().hex()):
                     assert told not in row.whole
 
-    async def test_outdated_rows_are_deleted_occasionally(
-        self, limits: Limits, tries: Tries
-    ) -> None:
+    async def test_outdated_rows_are_deleted_at_times(self, limits: Limits, tries: Tries) -> None:
         rate, network = Rate(3, 60), (str(n) for n in count())
         for _ in range(10):
             await limits.spend(Charge("signup", next(network), rate))

@@ -255,9 +255,7 @@ class TestCreateAdmin:
             assert len(ended.stderr.splitlines()) == 1
             assert await users.fetch("SELECT * FROM users") == before
 
-    async def test_an_account_is_promoted_only_if_unchanged(
-        self, api: AuthApi, passwords: Passwords
-    ) -> None:
+    async def test_no_changed_account_is_promoted(self, api: AuthApi, passwords: Passwords) -> None:
         """Not if its address was changed or verified in between."""
         user = await sign_up(api.engine, passwords, email=ROOT, password=PASSWORD)
         given: dict[str, Any] = {"length_min": 15, "actor": "operator:test"}
@@ -299,9 +297,7 @@ class TestCreateAdmin:
         assert password not in shown
         assert await users.signs_in(ROOT, password)
 
-    async def test_how_long_a_password_is_at_least_is_the_services_setting(
-        self, users: Commands
-    ) -> None:
+    async def test_the_least_length_is_the_services_setting(self, users: Commands) -> None:
         """The same minimum as for sign-up."""
         typed = PASSWORD.encode()
         refused = await users("create-admin", ROOT, typed=typed, AUTH_PASSWORD_LENGTH_MIN="40")
@@ -429,9 +425,7 @@ class TestErase:
         assert await users.remaining() == []
 
 
-async def test_without_settings_or_a_database_it_is_a_sentence(
-    users: Commands, tmp_path: Path
-) -> None:
+async def test_no_settings_and_no_database_are_a_sentence(users: Commands, tmp_path: Path) -> None:
     """Exit codes 2 and 1, naming the variable, without a traceback."""
     nowhere = f"postgresql://postgres:hunter2@/nowhere?host={tmp_path}"
     for command in (["create-admin", ROOT], ["show", ROOT], ["erase", str(uuid4())]):

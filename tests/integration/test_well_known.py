@@ -90,9 +90,7 @@ class TestMetadata:
         assert all(address.startswith("https://new.example/auth/") for address in addresses)
 
     @pytest.mark.parametrize("issuer", ["https://example.org/auth", "https://example.org/auth/"])
-    async def test_an_issuer_with_a_path_is_found_by_it(
-        self, api_settings: ApiSettings, issuer: str
-    ) -> None:
+    async def test_an_issuers_path_comes_last(self, api_settings: ApiSettings, issuer: str) -> None:
         """The path comes last (RFC 8414 3.1); another issuer's path is not found."""
         async with serving(api_settings.model_copy(update={"issuer": issuer})) as api:
             found = await api.get(f"{METADATA}/auth")
