@@ -97,7 +97,8 @@ REFUND: Final = """
     UPDATE throttle_rates AS rates SET empty_at = rates.empty_at - unit * interval '1 microsecond'
     FROM (
         SELECT key, unit
-        FROM unnest(CAST(:keys AS bytea[]), CAST(:units AS bigint[])) AS charges (key, unit)
+        FROM unnest((SELECT CAST(:keys AS bytea[])), (SELECT CAST(:units AS bigint[])))
+                AS charges (key, unit)
             JOIN throttle_rates USING (key)
         WHERE {condition}
         ORDER BY key

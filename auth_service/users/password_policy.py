@@ -19,13 +19,11 @@ Not here: lists of stolen passwords, which would need requests over the network.
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from threading import Lock
 from typing import Any, Final
 
-from zxcvbn import zxcvbn
-
+from auth_service.users.guesses import estimated_guesses
 from auth_service.users.invisible import FILLERS
 from auth_service.users.known_phrases import PHRASES, TIMES
 from auth_service.users.model import PASSWORD_LENGTH_MAX
@@ -81,9 +79,6 @@ _OF_THE_ACCOUNT: Final = (
     "it contains little apart from your e-mail address and the name of this service; use a few "
     "unrelated words"
 )
-
-_ESTIMATING: Final = Lock()
-"""The estimator stores the words that it is given in a global table."""
 
 
 class WeakPassword(Exception):
@@ -188,18 +183,18 @@ def _parted(text: str) -> str:
     return _DOUBLED.sub(lambda found: found[0][::2], parted)
 
 
-def _estimate(text: str, known: list[str], guesses_min: int) -> tuple[int, list[Mapping[str, Any]]]:
+def _estimate(
+    text: str, known: list[str], guesses_min: int
+) -> tuple[int, Sequence[Mapping[str, Any]]]:
     """Estimate how many guesses ``text`` takes, and the pieces it is made of.
 
     A long text is judged by its beginning, or by its end if that takes more guesses.
     """
-    found: tuple[int, list[Mapping[str, Any]]] = (0, [])
+    found: tuple[int, Sequence[Mapping[str, Any]]] = (0, [])
     for window in dict.fromkeys((text[:WINDOW], text[-WINDOW:])):
         if not window:
             continue
-        with _ESTIMATING:
-            estimate = zxcvbn(window, user_inputs=known)
-        found = max(found, (int(estimate["guesses"]), estimate["sequence"]), key=lambda f: f[0])
+        found = max(found, estimated_guesses(window, known), key=lambda f: f[0])
         if found[0] >= guesses_min:
             break
     return found
@@ -221,7 +216,7 @@ def _others(text: str, context: list[str]) -> int:
     return len(text)
 
 
-def _reason(sequence: list[Mapping[str, Any]], context: list[str], *, is_repeated: bool) -> str:
+def _reason(sequence: Sequence[Mapping[str, Any]], context: list[str], *, is_repeated: bool) -> str:
     """Explain the refusal of a password that is made of these pieces."""
     if any(piece.get("matched_word") in context for piece in sequence):
         return _OF_THE_ACCOUNT

@@ -9,8 +9,10 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zxcvbn import zxcvbn
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
+from auth_service.users.guesses import estimated_guesses
 from auth_service.users.password_policy import WeakPassword, length, require_strong_password
 
 EMAIL = "Ada.Lovelace@Example.org"
@@ -215,3 +217,21 @@ def test_no_password_takes_long(password: str) -> None:
     began = time.thread_time()
     refusal(password, email=f"{password[:60]}@example.org")
     assert time.thread_time() - began < 0.5
+
+
+def test_guesses_are_those_of_the_estimator() -> None:
+    """Of texts of words, forwards, backwards and repeated, with digits, and of none."""
+    random = Random(11)
+    words = [word for ranked in FREQUENCY_LISTS.values() for word in ranked[:2_000]]
+    known = ["usersync", "ada.lovelace@example.org", "ada", "correcthorsebatterystaple"]
+    for _ in range(30):
+        one, other = random.choices(words, k=2)
+        letters = "".join(random.choices(string.ascii_lowercase, k=15))
+        for text in (
+            *(one + other, one[::-1] + other, f"{one}{other}42", one * 3),
+            *(f"{one}adaada{other}", letters, f"дорогая{one}"),
+        ):
+            expected = zxcvbn(text[:40], user_inputs=known)
+            guesses, sequence = estimated_guesses(text[:40], known)
+            assert guesses == int(expected["guesses"]), text
+            assert repr(sequence) == repr(expected["sequence"]), text
