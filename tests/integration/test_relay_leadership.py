@@ -180,6 +180,7 @@ async def test_heartbeats_are_numbered_without_gaps(pipe: Pipe) -> None:
         already = await heartbeats(pipe.engine)
         async with pipe.relaying(heartbeat_seconds=0.05):
             await eventually(partial(passed, pipe.engine, already + 4))
+        await eventually(partial(is_over, pipe.engine))
 
     messages = [Carried(message) for message in await pipe.source.take_all(QUEUE)]
     events = [message.event for message in messages]
@@ -199,6 +200,7 @@ async def test_a_waiting_relay_holds_no_snapshot_and_fills_no_log(
 ) -> None:
     """It tries the lock from time to time, instead of waiting for it inside the database."""
     async with relaying(quiet), relaying(quiet):
+        await eventually(lambda: leader(auth_engine))
         await eventually(lambda: waiting(auth_engine))
         asked: set[datetime] = set()
 
@@ -210,6 +212,11 @@ async def test_a_waiting_relay_holds_no_snapshot_and_fills_no_log(
             return len(asked) > 2
 
         await eventually(retried, within=10 * ACQUIRE_SECONDS)
+
+
+async def is_over(engine: AsyncEngine) -> bool:
+    """Return whether the last statement of a cancelled relay has ended, with its session."""
+    return await leader(engine) is None
 
 
 async def terminate(engine: AsyncEngine, pid: int | None) -> None:

@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.outbox.metrics import OutboxFigures, figures
 from auth_service.outbox.publisher import publisher
 from auth_service.outbox.record import record
-from auth_service.outbox.relay import Relay, RelayRound
+from auth_service.outbox.relay import Relay
 from auth_service.outbox.table import RELAY_LEASE
+from auth_service.outbox.waves import Done, Waves
 from auth_service.settings import RelaySettings
 from contracts.events import Beat, Event, Heartbeat, UserState, UserTombstone, UserUpdated
 from contracts.events.envelope import decode
@@ -50,7 +51,7 @@ def relaying(settings: RelaySettings) -> AbstractAsyncContextManager[None]:
 
 
 @asynccontextmanager
-async def rounds(settings: RelaySettings) -> AsyncIterator[Callable[[], Awaitable[RelayRound]]]:
+async def rounds(settings: RelaySettings) -> AsyncIterator[Callable[[], Awaitable[Done]]]:
     """Lead as the active relay, one round per call, of up to a hundred users."""
     async with (
         hold(settings, RELAY_LEASE) as leader,
@@ -61,11 +62,16 @@ async def rounds(settings: RelaySettings) -> AsyncIterator[Callable[[], Awaitabl
             plain=settings.amqp_plain,
         ) as to,
     ):
-        relay = Relay(settings)
-        yield lambda: relay.run_once(leader, to, limit=100)
+        waves = Waves(retry_seconds_max=settings.retry_seconds_max)
+
+        async def run_once() -> Done:
+            await waves.begin(leader, to, limit=100)
+            return await waves.finish(leader)
+
+        yield run_once
 
 
-async def drained(run_once: Callable[[], Awaitable[RelayRound]]) -> list[RelayRound]:
+async def drained(run_once: Callable[[], Awaitable[Done]]) -> list[Done]:
     """Run rounds until one moves nothing; return the others."""
     done = []
     while (each := await run_once()).moved:
@@ -168,7 +174,7 @@ class Pipe:
     def relaying(self, **changes: object) -> AbstractAsyncContextManager[None]:
         return relaying(self.changed(**changes))
 
-    def rounds(self) -> AbstractAsyncContextManager[Callable[[], Awaitable[RelayRound]]]:
+    def rounds(self) -> AbstractAsyncContextManager[Callable[[], Awaitable[Done]]]:
         return rounds(self.settings)
 
     async def bind(self) -> None:
