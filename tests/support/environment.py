@@ -7,6 +7,7 @@ import pytest
 from service_kit.process.errors import BadSettings
 from service_kit.process.load import load
 from service_kit.process.settings import ServiceSettings
+from tests.support.refusals import refusal
 
 
 class Environment:
@@ -27,8 +28,8 @@ class Environment:
             self._patch.delenv(name, raising=False)
 
     def refusal(self, settings: type[ServiceSettings], **variables: str) -> str:
-        """The message that stops the start, with these variables in addition."""
-        self.set(**variables)
-        with pytest.raises(BadSettings) as caught:
-            load(settings)
-        return str(caught.value)
+        """The message that stops the start, with these variables in addition for once."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            return str(refusal(BadSettings, load, settings))

@@ -1,6 +1,7 @@
 """Generate users with the oddest values that the contract allows."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -39,19 +40,21 @@ def versions() -> st.SearchStrategy[int]:
     return st.integers(1, VERSION_MAX)
 
 
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "id": st.uuids(),
+    "version": versions(),
+    "email": texts(3, EMAIL_LENGTH_MAX),
+    "email_verified": st.booleans(),
+    "roles": st.lists(texts(1, 64), max_size=4).map(tuple),
+    "status": st.sampled_from(["active", "disabled"]),
+    "tokens_valid_after": st.none() | instants(),
+    "created_at": instants(),
+    "updated_at": instants(),
+}
+
+
 def states() -> st.SearchStrategy[UserState]:
-    return st.builds(
-        UserState,
-        id=st.uuids(),
-        version=versions(),
-        email=texts(3, EMAIL_LENGTH_MAX),
-        email_verified=st.booleans(),
-        roles=st.lists(texts(1, 64), max_size=4).map(tuple),
-        status=st.sampled_from(["active", "disabled"]),
-        tokens_valid_after=st.none() | instants(),
-        created_at=instants(),
-        updated_at=instants(),
-    )
+    return st.builds(UserState, **FIELDS)
 
 
 def tombstones() -> st.SearchStrategy[UserTombstone]:

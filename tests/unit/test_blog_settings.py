@@ -29,18 +29,14 @@ def test_without_keys_the_error_names_both_settings(complete: Environment) -> No
     assert line.startswith("BLOG_PUBLIC_KEY: set it, or BLOG_JWKS_URL")
 
 
-@pytest.mark.parametrize("given", [("url",), ("key",), ("url", "key")], ids=str)
-def test_a_url_or_a_key_or_both_are_accepted(
-    complete: Environment, public_pem: str, given: tuple[str, ...]
-) -> None:
-    named = {"url": {"BLOG_JWKS_URL": URL}, "key": {"BLOG_PUBLIC_KEY": public_pem}}
-    for each in given:
-        complete.set(**named[each])
-
-    settings = load(ApiSettings)
-
-    assert (settings.jwks_url is not None) is ("url" in given)
-    assert (settings.public_key is not None) is ("key" in given)
+def test_a_url_or_a_key_or_both_are_accepted(complete: Environment, public_pem: str) -> None:
+    named = {"BLOG_JWKS_URL": URL, "BLOG_PUBLIC_KEY": public_pem}
+    for given in (("BLOG_JWKS_URL",), ("BLOG_PUBLIC_KEY",), tuple(named)):
+        complete.unset(*named)
+        complete.set(**{name: named[name] for name in given})
+        settings = load(ApiSettings)
+        assert (settings.jwks_url is not None) is ("BLOG_JWKS_URL" in given), given
+        assert (settings.public_key is not None) is ("BLOG_PUBLIC_KEY" in given), given
 
 
 NO_URLS = """
@@ -48,33 +44,39 @@ NO_URLS = """
 """
 
 
-@pytest.mark.parametrize("value", ["", "http://hunter2.example/ x", *NO_URLS.split()])
-def test_an_invalid_url_is_refused_by_name(
-    complete: Environment, public_pem: str, value: str
-) -> None:
-    message = complete.refusal(ApiSettings, BLOG_PUBLIC_KEY=public_pem, BLOG_JWKS_URL=value)
-    assert message.startswith("BLOG_JWKS_URL: ")
-    assert "hunter2" not in message
+def test_an_invalid_url_is_refused_by_name(complete: Environment, public_pem: str) -> None:
+    for url in ("", "http://hunter2.example/ x", *NO_URLS.split()):
+        message = complete.refusal(ApiSettings, BLOG_PUBLIC_KEY=public_pem, BLOG_JWKS_URL=url)
+        assert message.startswith("BLOG_JWKS_URL: "), url
+        assert "hunter2" not in message, url
 
 
-@pytest.mark.parametrize(
-    ("issuer", "public_url", "expected"),
-    [
+def test_an_invalid_value_is_refused_by_name(complete: Environment, public_pem: str) -> None:
+    assert complete.refusal(ConsumerSettings).startswith("BLOG_AMQP_URL: ")
+    complete.set(BLOG_PUBLIC_KEY=public_pem, BLOG_AMQP_URL="amqp://localhost/")
+    for settings, name, value in (
+        (ConsumerSettings, "BLOG_AMQP_URL", "hunter2"),
+        *((ConsumerSettings, "BLOG_PREFETCH", "0"), (ConsumerSettings, "BLOG_ATTEMPTS_MAX", "x")),
+        (ApiSettings, "BLOG_PUBLIC_KEY", "not the key hunter2"),
+    ):
+        [line] = complete.refusal(settings, **{name: value}).splitlines()
+        assert line.startswith(f"{name}: "), line
+        assert "hunter2" not in line, name
+
+
+def test_the_public_url_of_the_auth_service_defaults_to_the_issuer(complete: Environment) -> None:
+    """An issuer is a name that stays when the URL changes."""
+    for issuer, public_url, expected in (
         ("https://auth.example/", None, "https://auth.example"),
         ("http://127.0.0.1:8001", "http://127.0.0.1:21234", "http://127.0.0.1:21234"),
         ("https://a.example", "https://[2001:db8::1]:8443/a/", "https://[2001:db8::1]:8443/a"),
         ("urn:usersync:auth", "https://auth.example", "https://auth.example"),
-    ],
-)
-def test_the_public_url_of_the_auth_service_defaults_to_the_issuer(
-    complete: Environment, issuer: str, public_url: str | None, expected: str
-) -> None:
-    """An issuer is a name that stays when the URL changes."""
-    complete.set(BLOG_JWKS_URL=URL, BLOG_ISSUER=issuer)
-    if public_url is not None:
-        complete.set(BLOG_AUTH_PUBLIC_URL=public_url)
-    settings = load(ApiSettings)
-    assert (settings.issuer, settings.auth_address) == (issuer, expected)
+    ):
+        complete.set(BLOG_JWKS_URL=URL, BLOG_ISSUER=issuer)
+        if public_url is not None:
+            complete.set(BLOG_AUTH_PUBLIC_URL=public_url)
+        settings = load(ApiSettings)
+        assert (settings.issuer, settings.auth_address) == (issuer, expected)
 
 
 NO_PUBLIC_URLS = """
@@ -84,18 +86,14 @@ NO_PUBLIC_URLS = """
 """
 
 
-@pytest.mark.parametrize(
-    "value", ["", "https://hunter2.example https://auth.example", *NO_PUBLIC_URLS.split()]
-)
-def test_a_public_url_that_browsers_cannot_use_is_refused(
-    complete: Environment, value: str
-) -> None:
+def test_a_public_url_that_browsers_cannot_use_is_refused(complete: Environment) -> None:
     """It may hold no credentials and no policy rules; an issuer like that needs a separate URL."""
-    for name in (*(["BLOG_ISSUER"] if value else []), "BLOG_AUTH_PUBLIC_URL"):
-        complete.set(**COMPLETE, BLOG_JWKS_URL=URL)
-        message = complete.refusal(ApiSettings, **{name: value})
-        assert message.startswith("BLOG_AUTH_PUBLIC_URL: ")
-        assert "hunter2" not in message
+    complete.set(BLOG_JWKS_URL=URL)
+    for url in ("", "https://hunter2.example https://auth.example", *NO_PUBLIC_URLS.split()):
+        for name in (*(["BLOG_ISSUER"] if url else []), "BLOG_AUTH_PUBLIC_URL"):
+            message = complete.refusal(ApiSettings, **{name: url})
+            assert message.startswith("BLOG_AUTH_PUBLIC_URL: "), (name, url)
+            assert "hunter2" not in message, (name, url)
 
 
 @pytest.mark.parametrize("exponent", [3, 65537])
@@ -112,35 +110,26 @@ def test_a_weak_public_key_stops_the_start(complete: Environment, exponent: int)
         assert message.startswith("BLOG_PUBLIC_KEY: is not usable: a key's exponent")
 
 
-@pytest.mark.parametrize(
-    ("process", "smallest"), [(ConsumerSettings, 3), (ReconcileSettings, 2), (ApiSettings, 1)]
-)
-def test_too_few_database_connections_are_refused(
-    complete: Environment, public_pem: str, process: type[ServiceSettings], smallest: int
-) -> None:
+def test_too_few_database_connections_are_refused(complete: Environment, public_pem: str) -> None:
     complete.set(BLOG_PUBLIC_KEY=public_pem, BLOG_AMQP_URL="amqp://localhost/")
-    complete.set(BLOG_DATABASE_CONNECTIONS_MAX=str(smallest))
-    load(process)
+    of: tuple[tuple[type[ServiceSettings], int], ...]
+    of = (ConsumerSettings, 3), (ReconcileSettings, 2), (ApiSettings, 1)
+    for process, smallest in of:
+        complete.set(BLOG_DATABASE_CONNECTIONS_MAX=str(smallest))
+        load(process)
+        message = complete.refusal(process, BLOG_DATABASE_CONNECTIONS_MAX=str(smallest - 1))
+        [line] = message.splitlines()
+        assert line.startswith("BLOG_DATABASE_CONNECTIONS_MAX: "), process
+        assert str(smallest) in line
 
-    message = complete.refusal(process, BLOG_DATABASE_CONNECTIONS_MAX=str(smallest - 1))
 
-    [line] = message.splitlines()
-    assert line.startswith("BLOG_DATABASE_CONNECTIONS_MAX: ")
-    assert str(smallest) in line
-
-
-@pytest.mark.parametrize(
-    "timeouts",
-    [
-        {"BLOG_LOCK_TIMEOUT_MS": "5000"},
-        {"BLOG_STATEMENT_TIMEOUT_MS": "1000"},
+def test_the_lock_timeout_must_be_below_the_statement_timeout(complete: Environment) -> None:
+    """Otherwise each lock wait ends as a statement time-out, and one locked row delays all."""
+    sentence = "BLOG_LOCK_TIMEOUT_MS: must be less than BLOG_STATEMENT_TIMEOUT_MS"
+    for timeouts in (
+        *({"BLOG_LOCK_TIMEOUT_MS": "5000"}, {"BLOG_STATEMENT_TIMEOUT_MS": "1000"}),
         {"BLOG_LOCK_TIMEOUT_MS": "2000", "BLOG_STATEMENT_TIMEOUT_MS": "2000"},
         {"BLOG_LOCK_TIMEOUT_MS": "2001", "BLOG_STATEMENT_TIMEOUT_MS": "2000"},
-    ],
-)
-def test_the_lock_timeout_must_be_below_the_statement_timeout(
-    complete: Environment, timeouts: dict[str, str]
-) -> None:
-    """Otherwise each lock wait ends as a statement time-out, and one locked row delays all."""
-    [line] = complete.refusal(DatabaseSettings, **timeouts).splitlines()
-    assert line.startswith("BLOG_LOCK_TIMEOUT_MS: must be less than BLOG_STATEMENT_TIMEOUT_MS")
+    ):
+        [line] = complete.refusal(DatabaseSettings, **timeouts).splitlines()
+        assert line.startswith(sentence), timeouts

@@ -33,10 +33,7 @@ def test_the_message_is_at_fault() -> None:
         *(_sqlstate(code) for code in ("23502", "23505", "23514")),
         _from_postgres(asyncpg.DataError("invalid input for query argument $1")),
         Undecodable(Fault.INVALID_DATA, "email: missing"),
-        DeadLettered(),
-        KeyError("surprise"),
-        ValueError("surprise"),
-        ZeroDivisionError(),
+        *(DeadLettered(), KeyError("surprise"), ValueError("surprise"), ZeroDivisionError()),
     ):
         assert is_messages_fault(error), error
 
@@ -49,13 +46,8 @@ def test_the_world_is_at_fault() -> None:
         *(_sqlstate(code) for code in ("40001", "40P01", "42703", "42P01", "42501", "3D000")),
         *(_sqlstate(code) for code in ("28P01", "58030", "XX000", "")),
         _from_postgres(asyncpg.InterfaceError("connection is closed")),
-        NoConnectionFree("pool"),
-        PendingRollbackError(),
-        InvalidRequestError(),
-        ConnectionRefusedError(),
-        FileNotFoundError(),
-        TimeoutError(),
-        DatabaseAway(),
+        *(NoConnectionFree("pool"), PendingRollbackError(), InvalidRequestError()),
+        *(ConnectionRefusedError(), FileNotFoundError(), TimeoutError(), DatabaseAway()),
     ):
         assert not is_messages_fault(error), error
 

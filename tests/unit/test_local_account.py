@@ -5,17 +5,9 @@ from pathlib import Path
 import pytest
 
 from local import account
-from local.addresses import Addresses, Ports
 from local.system import processes
+from tests.support.local_addresses import ADDRESSES
 
-ADDRESSES = Addresses(
-    Ports(),
-    "http://127.0.0.1:8001",
-    "postgresql+asyncpg://auth@/auth",
-    "postgresql+asyncpg://blog@/blog",
-    "amqp://localhost/",
-    "amqp://localhost/",
-)
 ID, KEY = "svc_4fJk0Zr9QmWc2xLp", "usersync_7hQ2mZx0RkTb_secret_check"
 
 

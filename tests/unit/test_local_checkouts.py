@@ -8,20 +8,13 @@ from pathlib import Path
 import pytest
 
 from local import addresses
-from local.addresses import Addresses, Ports
+from local.addresses import Addresses
 from local.errors import LocalError
 from local.pids import StartedProcess
+from tests.support.local_addresses import ADDRESSES
 from tests.support.programs import python, ran
 
 ROOT = Path(__file__).parents[2]
-ADDRESSES = Addresses(
-    ports=Ports(),
-    issuer="http://127.0.0.1:8001",
-    auth_database_url="postgresql+asyncpg://auth@/auth?host=/a folder/postgres",
-    blog_database_url="postgresql+asyncpg://blog@/blog?host=/a folder/postgres",
-    auth_amqp_url="amqp://guest:guest@127.0.0.1:1/usersync-0123abcd",
-    blog_amqp_url="amqp://guest:guest@127.0.0.1:1/usersync-0123abcd",
-)
 
 
 @pytest.fixture

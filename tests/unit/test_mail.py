@@ -1,6 +1,5 @@
 """The form of mails, and which of their settings stop the start."""
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -117,26 +116,19 @@ NO_SERVERS = """
 """
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("AUTH_SMTP_URL", url) for url in NO_SERVERS.split()),
-        ("AUTH_SMTP_URL", "smtp://user:hunter2 @mail.example"),
-        ("AUTH_MAIL_FROM", "hunter2"),
-        ("AUTH_MAIL_FROM", "a@example.org, hunter2@example.org"),
-        ("AUTH_MAIL_FROM", "a@example.org\nBcc: hunter2@example.org"),
-        ("AUTH_MAIL_FROM", ""),
-        ("AUTH_LINK_URL", "auth.example/hunter2"),
-        ("AUTH_LINK_URL", "https://auth.example/#hunter2"),
-        ("AUTH_LINK_URL", "https://auth.example/ hunter2"),
-    ],
-)
-def test_bad_settings_stop_the_start(complete: Environment, name: str, value: str) -> None:
+def test_bad_settings_stop_the_start(complete: Environment) -> None:
     """The error names the variable, and does not repeat a possible password."""
-    message = complete.refusal(ApiSettings, **{name: value})
-    assert re.match(f"{name}: must be ", message)
-    assert "hunter2" not in message
-    assert len(message.splitlines()) == 1
+    for name, values in (
+        ("AUTH_SMTP_URL", (*NO_SERVERS.split(), "smtp://user:hunter2 @mail.example")),
+        ("AUTH_MAIL_FROM", ("", "hunter2", "a@example.org, hunter2@example.org")),
+        ("AUTH_MAIL_FROM", ("a@example.org\nBcc: hunter2@example.org",)),
+        ("AUTH_LINK_URL", ("auth.example/hunter2", "https://auth.example/#hunter2")),
+        ("AUTH_LINK_URL", ("https://auth.example/ hunter2",)),
+    ):
+        for value in values:
+            [line] = complete.refusal(ApiSettings, **{name: value}).splitlines()
+            assert line.startswith(f"{name}: must be "), value
+            assert "hunter2" not in line, value
 
 
 def test_a_server_and_a_folder_at_once_are_refused(complete: Environment) -> None:

@@ -30,10 +30,7 @@ STATES = {"active": True, "provisional": True, "disabled": False, "deleted": Fal
 
 SERVICES: dict[tuple[frozenset[str], str], set[Action]] = {
     (frozenset({POSTS_WRITE}), "their own"): {
-        Action.WRITE_POST,
-        Action.UPSERT_POST,
-        Action.CHANGE_POST,
-        Action.DELETE_POST,
+        *(Action.WRITE_POST, Action.UPSERT_POST, Action.CHANGE_POST, Action.DELETE_POST)
     },
     (frozenset({POSTS_WRITE}), "another service's"): set(),
     (frozenset({POSTS_WRITE}), "a user's"): set(),

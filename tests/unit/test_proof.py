@@ -4,8 +4,6 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import pytest
-
 from replica.proof.model import (
     DRIFT,
     HEARTBEATS_MAX,
@@ -57,9 +55,9 @@ AWAY: dict[str, Any] = {"trouble": "the source is away"}
 OLD: dict[str, Any] = {"age_seconds": age_max_seconds(HEARTBEAT_SECONDS_MAX) + 1}
 
 
-@pytest.mark.parametrize(
-    ("current", "expected", "degraded", "line"),
-    [
+def test_the_first_line_says_what_is_proved() -> None:
+    """Or why nothing is: a proof that is too old says nothing about the present."""
+    for current, expected, degraded, line in (
         (CURRENT, State.EQUAL, None, "proved 9 s ago: 1,397 users, 0 differ"),
         (
             replace(CURRENT, proved=DIFFERS),
@@ -79,16 +77,10 @@ OLD: dict[str, Any] = {"age_seconds": age_max_seconds(HEARTBEAT_SECONDS_MAX) + 1
             )
         ),
         (replace(CURRENT, is_on=False, **OLD), State.UNKNOWN, None, "not proved: proofs are off"),
-    ],
-    ids=["equal", "differs", "none", "failed", "never", "late", "late drift", "off"],
-)
-def test_the_first_line_says_what_is_proved(
-    current: CurrentProof, expected: State, degraded: str | None, line: str
-) -> None:
-    """Or why nothing is: a proof that is too old says nothing about the present."""
-    assert state(current, HEARTBEAT_SECONDS_MAX) is expected
-    assert why_degraded(current, HEARTBEAT_SECONDS_MAX) == degraded
-    assert headline(current, HEARTBEAT_SECONDS_MAX, command="blog") == line
+    ):
+        assert state(current, HEARTBEAT_SECONDS_MAX) is expected, current
+        assert why_degraded(current, HEARTBEAT_SECONDS_MAX) == degraded, current
+        assert headline(current, HEARTBEAT_SECONDS_MAX, command="blog") == line, current
 
 
 def test_the_proof_may_be_four_heartbeats_old() -> None:
@@ -97,23 +89,17 @@ def test_the_proof_may_be_four_heartbeats_old() -> None:
     assert age_max_seconds(HEARTBEAT_SECONDS_MAX) == 60.0
 
 
-@pytest.mark.parametrize(
-    ("current", "heartbeat", "expected"),
-    [
+def test_a_proof_is_due_after_each_heartbeat() -> None:
+    """Others may request heartbeats at any time; proofs keep half the usual distance."""
+    for current, heartbeat, expected in (
         *((NONE_YET, None, False), (NONE_YET, 1, True), (CURRENT, 7, False), (CURRENT, 8, True)),
         (replace(CURRENT, tried_seconds=7.4), 8, False),
         (replace(CURRENT, tried_seconds=7.6), 8, True),
         (CURRENT, 3, True),
         (replace(CURRENT, tried_seconds=-100.0), 8, True),
-    ],
-    ids=["no heartbeat", "first", "same", "next", "out of turn", "later", "restored", "clock"],
-)
-def test_a_proof_is_due_after_each_heartbeat(
-    current: CurrentProof, heartbeat: int | None, expected: bool
-) -> None:
-    """Others may request heartbeats at any time; proofs keep half the usual distance."""
-    due = is_due(current, last_heartbeat=heartbeat, heartbeat_seconds_max=HEARTBEAT_SECONDS_MAX)
-    assert due is expected
+    ):
+        due = is_due(current, last_heartbeat=heartbeat, heartbeat_seconds_max=HEARTBEAT_SECONDS_MAX)
+        assert due is expected, current
 
 
 def test_users_who_still_differ_are_named_in_a_fixed_order() -> None:

@@ -1,5 +1,7 @@
 """Rate limits in response headers and problem documents."""
 
+from functools import partial
+
 from service_kit.http.rate_limits import rate_limit_headers, too_many_requests
 
 
@@ -14,18 +16,11 @@ def test_headers_show_a_limit_and_what_is_left() -> None:
 
 def test_a_client_that_waits_as_long_as_it_should_is_not_refused_again() -> None:
     """Retry-After is in whole seconds, rounded up, and never before the limit has quota again."""
+    used_up = partial(rate_limit_headers, "signin", quota=10, window_seconds=60, remaining=-1)
     for reset, retry_after, expected in (
         *((0.2, 0.1, "1"), (0, 0, "1"), (40.1, 3, "41"), (3, 900, "900"), (3, 12.5, "13")),
     ):
-        headers = rate_limit_headers(
-            "signin",
-            quota=10,
-            window_seconds=60,
-            remaining=-1,
-            reset_seconds=reset,
-            retry_after_seconds=retry_after,
-        )
-
+        headers = used_up(reset_seconds=reset, retry_after_seconds=retry_after)
         assert headers["Retry-After"] == expected, reset
         assert int(headers["RateLimit"].partition(";t=")[2]) <= int(expected), reset
         assert headers["RateLimit"].startswith('"signin";r=0;'), reset

@@ -79,9 +79,9 @@ class TestRequests:
         assert Selection(types=TYPES).warning is None
         assert Selection().warning is None
 
-    @pytest.mark.parametrize(
-        ("selection", "is_refused"),
-        [
+    def test_a_start_before_the_oldest_event_is_refused(self) -> None:
+        """Only after the log was pruned."""
+        for selection, is_refused in (
             (Selection(), True),
             (Selection(from_position=10), True),
             (Selection(from_position=11), False),
@@ -90,19 +90,13 @@ class TestRequests:
             (Selection(since=NOON, from_position=11), False),
             (Selection(since=NOON + HOUR, from_position=1), False),
             (Selection(current_state=True), False),
-        ],
-        ids=["all", "in", "after", "at", "later", "by position", "by time", "state"],
-    )
-    def test_a_start_before_the_oldest_event_is_refused(
-        self, selection: Selection, is_refused: bool
-    ) -> None:
-        """Only after the log was pruned."""
-        model.require_in_log(selection, model.Pruned(0, NOON))
-        if is_refused:
-            with pytest.raises(model.LogPruned, match=r"after position 10 .*--current-state"):
+        ):
+            model.require_in_log(selection, model.Pruned(0, NOON))
+            if is_refused:
+                with pytest.raises(model.LogPruned, match=r"after position 10 .*--current-state"):
+                    model.require_in_log(selection, model.Pruned(10, NOON))
+            else:
                 model.require_in_log(selection, model.Pruned(10, NOON))
-        else:
-            model.require_in_log(selection, model.Pruned(10, NOON))
 
     def test_an_empty_pruned_log_accepts_no_time(self) -> None:
         """Everything was pruned: no time is known to be after that."""
@@ -180,26 +174,19 @@ class TestProgress:
         assert all(confirmed[:prefix])
         assert prefix == len(confirmed) or not confirmed[prefix]
 
-    @pytest.mark.parametrize(
-        ("confirmed", "moved"),
-        [
+    def test_the_checkpoint_is_before_the_first_refused_event(self) -> None:
+        """Steps without an event are skipped, up to the event that must be sent again."""
+        steps = [Step(Checkpoint(n), an_event(n) if n in (3, 5, 6) else None) for n in range(2, 7)]
+        batch = Batch(Checkpoint(1), steps, Checkpoint(9), is_last=True)
+        for confirmed, moved in (
             ([], Progress(Checkpoint(2), 0, False)),
             ([False, True, True], Progress(Checkpoint(2), 0, False)),
             ([True], Progress(Checkpoint(4), 1, False)),
             ([True, False, True], Progress(Checkpoint(4), 1, False)),
             ([True, True, False], Progress(Checkpoint(5), 2, False)),
             ([True, True, True], Progress(Checkpoint(9), 3, True)),
-        ],
-        ids=["nothing", "none", "cut short", "middle", "last", "all"],
-    )
-    def test_the_checkpoint_is_before_the_first_refused_event(
-        self, confirmed: list[bool], moved: Progress
-    ) -> None:
-        """Steps without an event are skipped, up to the event that must be sent again."""
-        steps = [Step(Checkpoint(n), an_event(n) if n in (3, 5, 6) else None) for n in range(2, 7)]
-        batch = Batch(Checkpoint(1), steps, Checkpoint(9), is_last=True)
-
-        assert batch.after(confirmed) == moved
+        ):
+            assert batch.after(confirmed) == moved, confirmed
 
     def test_an_empty_batch_moves_the_checkpoint(self) -> None:
         """A stretch of the log in which nothing is selected."""

@@ -13,6 +13,7 @@ from service_kit.process.load import load
 from service_kit.process.settings import ServiceSettings
 from tests.support.environment import Environment
 from tests.support.processes import run
+from tests.support.system import COMMANDS
 
 DATABASE = "postgresql://auth:hunter2@db.example:5433/auth"
 LOADED = DATABASE.replace("postgresql", "postgresql+asyncpg")
@@ -37,10 +38,10 @@ def complete(environment: Environment, private_pem: str) -> Environment:
 
 
 @pytest.mark.usefixtures("complete")
-@pytest.mark.parametrize("settings", [DatabaseSettings, ApiSettings, RelaySettings])
-def test_a_complete_environment_is_accepted(settings: type[ServiceSettings]) -> None:
-    loaded = load(settings)
-    assert loaded.model_fields_set <= {"database_url", "amqp_url", "issuer", "private_key"}
+def test_a_complete_environment_is_accepted() -> None:
+    for settings in (DatabaseSettings, ApiSettings, RelaySettings):
+        given = load(settings).model_fields_set
+        assert given <= {"database_url", "amqp_url", "issuer", "private_key"}, settings
 
 
 NO_DATABASES = """
@@ -75,34 +76,23 @@ INVALID: list[tuple[type[ServiceSettings], str, Sequence[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("settings", "name", "value"),
-    [(settings, name, value) for settings, name, values in INVALID for value in values],
-)
-def test_an_invalid_value_is_refused_by_name(
-    complete: Environment, settings: type[ServiceSettings], name: str, value: str
-) -> None:
+def test_an_invalid_value_is_refused_by_name(complete: Environment) -> None:
     """The message never repeats the value."""
-    message = complete.refusal(settings, **{name: value})
-    assert message.startswith(f"{name}: ")
-    assert len(message.splitlines()) == 1
-    assert not any(secret in message for secret in ("hunter2", "98765", "98.765"))
+    for settings, name, values in INVALID:
+        for value in values:
+            message = complete.refusal(settings, **{name: value})
+            assert message.startswith(f"{name}: "), value
+            assert len(message.splitlines()) == 1, message
+            assert not any(secret in message for secret in ("hunter2", "98765", "98.765")), name
 
 
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        (DatabaseSettings, "AUTH_DATABASE_URL"),
-        (ApiSettings, "AUTH_ISSUER"),
-        (ApiSettings, "AUTH_PRIVATE_KEY"),
-        (RelaySettings, "AUTH_AMQP_URL"),
-    ],
-)
-def test_a_missing_value_is_refused_by_name(
-    complete: Environment, settings: type[ServiceSettings], name: str
-) -> None:
-    complete.unset(name)
-    assert complete.refusal(settings).startswith(f"{name}: ")
+def test_a_missing_value_is_refused_by_name(complete: Environment) -> None:
+    for settings, name in (
+        *((ApiSettings, "AUTH_ISSUER"), (ApiSettings, "AUTH_PRIVATE_KEY")),
+        *((RelaySettings, "AUTH_AMQP_URL"), (DatabaseSettings, "AUTH_DATABASE_URL")),
+    ):
+        complete.unset(name)
+        assert f"{name}: " in complete.refusal(settings)
 
 
 def test_a_secret_is_accepted_instead_of_a_private_key(complete: Environment) -> None:
@@ -120,12 +110,10 @@ def test_all_invalid_values_are_named_at_once(environment: Environment) -> None:
     assert names == {"AUTH_DATABASE_URL", "AUTH_ISSUER", "AUTH_PRIVATE_KEY", "AUTH_PORT"}
 
 
-@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg"])
-def test_the_usual_spellings_of_a_database_url_are_accepted(
-    environment: Environment, scheme: str
-) -> None:
-    environment.set(AUTH_DATABASE_URL=DATABASE.replace("postgresql", scheme))
-    assert load(DatabaseSettings).database_url == LOADED
+def test_the_usual_spellings_of_a_database_url_are_accepted(environment: Environment) -> None:
+    for scheme in ("postgresql", "postgres", "postgresql+asyncpg"):
+        environment.set(AUTH_DATABASE_URL=DATABASE.replace("postgresql", scheme))
+        assert load(DatabaseSettings).database_url == LOADED, scheme
 
 
 def test_a_variable_takes_precedence_over_its_file(environment: Environment) -> None:
@@ -193,31 +181,21 @@ def test_a_weak_private_key_stops_the_start(complete: Environment) -> None:
     assert "exponent" in message
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
+def test_a_file_that_is_not_text_is_refused_with_the_reason(environment: Environment) -> None:
+    """The message names the variable, and neither content nor path."""
+    file, url = environment.folder / "hunter2", DATABASE.encode()
+    for content, sentence in (
+        (None, ""),  # there is no file
         (DATABASE.encode("utf-16"), "UTF-16"),
         (DATABASE.encode("utf-16-le"), "NUL"),
-        (b"\0" + DATABASE.encode(), "NUL"),
-        (b"\xff" + DATABASE.encode(), "UTF-8"),
-        (b"x" * 10_000_000, "bytes"),
-        (None, ""),
-    ],
-    ids=["UTF-16", "UTF-16 without a mark", "NUL", "Latin", "large", "missing"],
-)
-def test_a_file_that_is_not_text_is_refused_with_the_reason(
-    environment: Environment, content: bytes | None, sentence: str
-) -> None:
-    """The message names the variable, and neither content nor path."""
-    file = environment.folder / "hunter2"
-    if content is not None:
-        file.write_bytes(content)
-
-    message = environment.refusal(DatabaseSettings, AUTH_DATABASE_URL_FILE=str(file))
-
-    assert message.startswith("AUTH_DATABASE_URL_FILE: ")
-    assert sentence in message
-    assert "hunter2" not in message
+        *((b"\0" + url, "NUL"), (b"\xff" + url, "UTF-8"), (b"x" * 10_000_000, "bytes")),
+    ):
+        if content is not None:
+            file.write_bytes(content)
+        message = environment.refusal(DatabaseSettings, AUTH_DATABASE_URL_FILE=str(file))
+        assert message.startswith("AUTH_DATABASE_URL_FILE: "), sentence
+        assert sentence in message
+        assert "hunter2" not in message, sentence
 
 
 def test_a_dotenv_in_utf_16_is_refused(environment: Environment) -> None:
@@ -234,11 +212,12 @@ def test_kubernetes_service_variables_are_ignored(complete: Environment, scheme:
     assert load(ApiSettings).port == 9001
 
 
-@pytest.mark.parametrize("command", ["auth-service api", "auth-service relay"])
-def test_a_process_with_an_invalid_setting_exits_with_code_2(command: str, tmp_path: Path) -> None:
+def test_a_process_with_an_invalid_setting_exits_with_code_2(tmp_path: Path) -> None:
     """It prints the variable's name, but no value and no traceback."""
-    done = run(command, {"AUTH_DATABASE_URL": "mysql://hunter2@db/auth"}, tmp_path)
-    assert done.returncode == 2
-    assert "AUTH_DATABASE_URL: " in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "hunter2" not in done.stderr + done.stdout
+    names = ("AUTH_DATABASE_URL", "BLOG_DATABASE_URL")
+    for command in (*COMMANDS, "auth-service status", "blog-service status"):
+        done = run(command, dict.fromkeys(names, "mysql://hunter2@db/auth"), tmp_path)
+        assert done.returncode == 2, command
+        assert f"{command[:4].upper()}_DATABASE_URL: " in done.stderr
+        assert "Traceback" not in done.stderr, command
+        assert "hunter2" not in done.stderr + done.stdout, command

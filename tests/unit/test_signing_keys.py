@@ -153,21 +153,15 @@ def test_a_key_is_found_by_an_unambiguous_beginning_of_its_id() -> None:
             ring.find(prefix)
 
 
-@pytest.mark.parametrize(
-    ("others", "is_lost", "step"),
-    [
+def test_a_new_configured_key_signs_if_no_other_does() -> None:
+    """It signs if no other key does or can; beside a stored key it is a substitute."""
+    for others, is_lost, step in (
         ([], False, model.ImportStep.ADD_ACTIVE),
         ([a_key("spare")], False, model.ImportStep.ADD_ACTIVE),
         ([a_key("stored", State.ACTIVE)], False, model.ImportStep.ADD),
         ([configured("former", State.ACTIVE)], True, model.ImportStep.ADD_ACTIVE),
-    ],
-    ids=["first", "only a pending one", "a stored one signs", "another one was configured"],
-)
-def test_a_new_configured_key_signs_if_no_other_does(
-    others: list[SigningKey], is_lost: bool, step: model.ImportStep
-) -> None:
-    """It signs if no other key does or can; beside a stored key it is a substitute."""
-    assert registered(keys(*others), is_lost=is_lost) is step
+    ):
+        assert registered(keys(*others), is_lost=is_lost) is step, others
 
 
 @pytest.mark.parametrize("state", State)

@@ -218,9 +218,9 @@ class TestAccepted:
         """RFC 7515 ignores case, and ``application/`` is optional."""
         assert tokens.accept(tokens.sign(claims(), tokens.header | {"typ": typ}))
 
-    @pytest.mark.parametrize(
-        "payload",
-        [
+    def test_claims_at_the_limits_are_accepted(self, tokens: Tokens) -> None:
+        """Limits are inclusive, clocks may differ by the leeway, and unknown claims are ignored."""
+        for payload in (
             claims(iat=NOW - 60, exp=NOW - LEEWAY_SECONDS + 1),
             claims(iat=NOW + LEEWAY_SECONDS, exp=NOW + 900),
             claims(nbf=NOW + LEEWAY_SECONDS),
@@ -229,14 +229,8 @@ class TestAccepted:
             claims(auth_time=NOW + LEEWAY_SECONDS),
             claims(tomorrow={"unknown": 1}),
             service(),
-        ],
-        ids=lambda payload: (
-            " ".join(sorted(payload.keys() - claims().keys())) or payload["exp"] - NOW
-        ),
-    )
-    def test_claims_at_the_limits_are_accepted(self, tokens: Tokens, payload: Json) -> None:
-        """Limits are inclusive, clocks may differ by the leeway, and unknown claims are ignored."""
-        assert tokens.accept(tokens.sign(payload))
+        ):
+            assert tokens.accept(tokens.sign(payload)), payload
 
     def test_each_of_several_keys_verifies_its_own_tokens(self) -> None:
         """During a rotation two keys are in use."""
