@@ -13,7 +13,7 @@ from auth_service.settings import ApiSettings
 from auth_service.throttle.throttle import Throttle
 from auth_service.tokens.keyring import KeyRing
 from auth_service.users.passwords import Passwords
-from service_kit.database.away import ping
+from service_kit.database.alone import ping
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Depends, Request, Response
 
 from auth_service.context import Context
 from auth_service.problems import ORIGIN_NOT_ALLOWED
@@ -33,10 +33,8 @@ WAIT_SECONDS_MAX: Final = 5
 """More can only be a wrong clock, which waiting does not fix."""
 
 
-async def _requested_session(
-    user_agent: Annotated[str | None, Header(include_in_schema=False)] = None,
-) -> NewSession:
-    return NewSession.on(user_agent)
+async def _requested_session(request: Request) -> NewSession:
+    return NewSession.on(request.headers.get("user-agent"))
 
 
 RequestedSession = Annotated[NewSession, Depends(_requested_session)]

@@ -66,10 +66,9 @@ def headers(balances: Sequence[Balance]) -> dict[str, str]:
     )
 
 
-def delays(free: int, seconds_max: int) -> list[int | None]:
-    """How long each failure in a row blocks: ``free`` - 1 not at all, then 1, 2, 4 … seconds.
+def delays(seconds_max: int) -> list[int]:
+    """How long each failure in a row blocks, from the first that does: 1, 2, 4 … seconds.
 
     The last value is ``seconds_max`` and applies to all later failures.
     """
-    doubling = [1 << n for n in range((seconds_max - 1).bit_length())]
-    return [*[None] * (free - 1), *doubling, seconds_max]
+    return [*(1 << n for n in range((seconds_max - 1).bit_length())), seconds_max]

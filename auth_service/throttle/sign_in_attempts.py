@@ -43,18 +43,22 @@ KNOWN_DAYS: Final = 90
 
 DELAY: Final = "signin_delay"
 
-# Parallel attempts queue for the row, and each sees the block that the one before has set. The n-th
-# failure in a row blocks for the n-th delay, or the last one. NULL blocks nothing; neither does a
-# block longer than the last delay, which a clock that was set back has left. The wait is computed
-# from the present clock, because a block may have been set after this statement's `now()`.
+# Parallel attempts queue for the row, and each sees the block that the one before has set. After
+# the free ones, each failure in a row blocks for the next delay, or the last one; before the first
+# delay there is NULL. NULL blocks nothing; neither does a block longer than the last delay, which a
+# clock that was set back has left. The wait is computed from the present clock, because a block may
+# have been set after this statement's `now()`.
 _COUNTING: Final = f"""
     rules AS (
-        SELECT CAST(:delays AS integer[]) AS delays, :memory * interval '1 second' AS memory
+        SELECT CAST(:delays AS integer[]) AS delays, CAST(:free AS integer) AS free,
+               :memory * interval '1 second' AS memory
     ), counted AS (
         INSERT INTO throttle_failures AS failures (key, count, blocked_until, forgotten_at)
         SELECT CAST(:key AS bytea), 1, blocked_until, coalesce(blocked_until, now()) + memory
         FROM rules,
-            LATERAL (SELECT now() + delays[1] * interval '1 second' AS blocked_until) AS blocking
+            LATERAL (
+                SELECT now() + delays[1 - free + 1] * interval '1 second' AS blocked_until
+            ) AS blocking
         ON CONFLICT (key) DO UPDATE SET (count, blocked_until, forgotten_at) = (
             SELECT n, blocked_until, coalesce(blocked_until, now()) + memory
             FROM rules,
@@ -63,8 +67,8 @@ _COUNTING: Final = f"""
                                 ELSE failures.count + 1 END AS n
                 ) AS counting,
                 LATERAL (
-                    SELECT now() + delays[least(n, cardinality(delays))] * interval '1 second'
-                        AS blocked_until
+                    SELECT now() + delays[least(n - free + 1, cardinality(delays))]
+                        * interval '1 second' AS blocked_until
                 ) AS blocking
         )
         WHERE failures.blocked_until IS NULL OR failures.blocked_until <= now()
@@ -166,7 +170,8 @@ async def begin_attempt(
         Charge("account_failures", account, settings.limit_account_failures),  # the last one
     ]
     rules = {
-        "delays": delays(settings.signin_failures_free, settings.signin_delay_seconds_max),
+        "delays": delays(settings.signin_delay_seconds_max),
+        "free": settings.signin_failures_free,
         "memory": settings.signin_memory_seconds,
     }
     await throttle.clean_occasionally()

@@ -93,6 +93,8 @@ def spending(*, which: str = "TRUE", condition: str = "TRUE") -> str:
 
 _SPEND: Final = Statement(f"WITH {spending()} {SPENT} {FROM_SPENT}")
 
+# The planner knows the length of a parameter, but not of what a SELECT returns: with the length, it
+# would find a plan of its own for each execution, which takes longer than executing it.
 REFUND: Final = """
     UPDATE throttle_rates AS rates SET empty_at = rates.empty_at - unit * interval '1 microsecond'
     FROM (

@@ -36,7 +36,8 @@ from replica.settings import ConsumerSettings
 from replica.table import Replica
 from service_kit.broker.connection import BROKER_ERRORS, connected, in_words
 from service_kit.broker.delivery import Delivery
-from service_kit.database.away import DATABASE_AWAY, ping
+from service_kit.database.alone import ping
+from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.backoff import pause_seconds
 from service_kit.process.tasks import all_of
 

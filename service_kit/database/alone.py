@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service_kit.database.away import DRIVER_ERRORS
+from service_kit.database.away import DRIVER_ERRORS, IS_READ_ONLY, NotWritable
 from service_kit.database.engines import ends_session
 
 
@@ -36,6 +36,17 @@ async def fetch_alone(engine: AsyncEngine, statement: str, *values: object) -> S
     async with borrowed_driver(engine) as driver:
         rows: Sequence[RowLike] = await driver.fetch(statement, *values)
     return rows
+
+
+async def ping(engine: AsyncEngine) -> None:
+    """Require that the database responds and can be written.
+
+    Raises:
+        NotWritable: it takes no changes.
+    """
+    [read_only] = await fetch_alone(engine, IS_READ_ONLY)
+    if read_only["is_it"]:
+        raise NotWritable
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 DRIVER_ERRORS: Final = (
     asyncpg.PostgresError,
@@ -83,20 +83,10 @@ def is_misuse(error: BaseException) -> bool:
     )
 
 
-_IS_READ_ONLY = text("SELECT current_setting('transaction_read_only')::boolean")
-
-
-async def ping(engine: AsyncEngine) -> None:
-    """Require that the database responds and can be written.
-
-    Raises:
-        NotWritable: it takes no changes.
-    """
-    async with engine.connect() as connection:
-        await require_writable(connection)
+IS_READ_ONLY: Final = "SELECT current_setting('transaction_read_only')::boolean AS is_it"
 
 
 async def require_writable(connection: AsyncConnection) -> None:
     """Raise ``NotWritable`` unless transactions of this session may write."""
-    if await connection.scalar(_IS_READ_ONLY):
+    if await connection.scalar(text(IS_READ_ONLY)):
         raise NotWritable

@@ -14,7 +14,8 @@ from auth_service.settings import RelaySettings
 from blog_service.settings import ConsumerSettings
 from local.postgres_server import PostgresServer
 from replica.reconcile import session
-from service_kit.database.away import NotWritable, ping
+from service_kit.database.alone import ping
+from service_kit.database.away import NotWritable
 from service_kit.database.engines import pooled
 from service_kit.database.lease import LEASE_SECONDS, hold
 from service_kit.database.reader import Reader

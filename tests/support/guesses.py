@@ -12,5 +12,4 @@ def guesses_allowed(free: int, seconds: float) -> int:
         free: the number of guesses before the first delay.
         seconds: how long the guesses take; a busy machine may take longer than the first delay.
     """
-    ends = accumulate(delay for delay in delays(free, 60) if delay)
-    return free + sum(end <= seconds for end in ends)
+    return free + sum(end <= seconds for end in accumulate(delays(60)))

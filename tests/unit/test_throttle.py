@@ -65,14 +65,13 @@ def test_a_refusal_says_when_to_come_back() -> None:
     }
 
 
-def test_delays_double_after_the_free_attempts() -> None:
-    """The last free failure makes the next attempt wait a second; the list ends at the limit."""
-    for free, seconds_max, expected in (
-        (5, 900, [None] * 4 + [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900]),
-        (1, 4, [1, 2, 4]),
-        (2, 1, [None, 1]),
+def test_delays_double_up_to_the_limit() -> None:
+    for seconds_max, expected in (
+        (900, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900]),
+        (4, [1, 2, 4]),
+        (1, [1]),
     ):
-        assert delays(free, seconds_max) == expected, free
+        assert delays(seconds_max) == expected
 
 
 def test_a_network_is_what_one_customer_has() -> None:
