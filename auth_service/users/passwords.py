@@ -19,6 +19,7 @@ from typing import Final, ParamSpec, TypeVar
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from auth_service.users.huge_pages import prefer_huge_pages
 from auth_service.users.password_policy import require_strong_password
 
 # OWASP's first choice: 19 MiB, two passes, one lane.
@@ -45,7 +46,9 @@ class Passwords:
 
     def __init__(self, *, threads: int, waiting_max: int) -> None:
         self._hasher = PasswordHasher(PASSES, MEMORY_KIB, LANES, type=Type.ID)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._pool = ThreadPoolExecutor(
+            threads, "argon2", initializer=prefer_huge_pages, initargs=(MEMORY_KIB * 1024,)
+        )
         self._places = BoundedSemaphore(threads + waiting_max)
         self._decoy = self._hasher.hash("the password of nobody")
 
