@@ -115,10 +115,8 @@ async def test_the_key_goes_to_the_token_endpoint_alone(account: Account, source
 async def test_a_token_about_to_expire_is_not_used(account: Account, source: Played) -> None:
     """It could expire on its way."""
     source.grant = JSONResponse({"access_token": "short", "expires_in": 29})
-
     await ask(account)
     await ask(account)
-
     assert [path for path, _ in source.asked] == [TOKEN, THING, TOKEN, THING]
 
 
@@ -144,9 +142,7 @@ async def test_a_refused_token_is_replaced_once(account: Account, source: Played
 async def test_a_request_carries_trace_and_request_id(account: Account, source: Played) -> None:
     request_id.set("request-7")
     traceparent.set(TRACE)
-
     await ask(account)
-
     told = source.headers[-1]
     assert (told["x-request-id"], told["traceparent"]) == ("request-7", TRACE)
 
@@ -181,7 +177,6 @@ async def test_a_compressed_response_is_not_decompressed(account: Account, sourc
     """Decompressed, it could be a thousand times longer."""
     packed = gzip.compress(bytes(10 * RESPONSE_BYTES_MAX))
     source.answer = Response(packed, headers={"Content-Encoding": "gzip"})
-
     assert await ask(account) == packed
 
 
@@ -198,16 +193,13 @@ async def test_a_bad_token_is_not_used(account: Account, source: Played, granted
     """No part of it is sent anywhere."""
     source.grant = JSONResponse(granted)
     source.asked.clear()
-
     with pytest.raises(NoResponse, match="/oauth/token is not as agreed"):
         await ask(account)
-
     assert [path for path, _ in source.asked] == [TOKEN]
 
 
 def test_without_settings_there_is_no_account() -> None:
     """The error names them, and the scopes."""
     settings = SourceSettings(_env_file=None, database_url="postgresql://blog@db.example/blog")
-
     with pytest.raises(NotSetUp, match="BLOG_AUTH_URL, BLOG_SERVICE_ID and BLOG_API_KEY"):
         Account(settings, silence_seconds=10)

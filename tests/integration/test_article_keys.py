@@ -11,7 +11,7 @@ from contracts.encodings import base64url_bytes
 from contracts.tokens import TokenVerifier
 from contracts.tokens.keys import jwks, public_key
 from service_kit.process.load import load
-from tests.support.auth_api import bearer, serving, signed_up
+from tests.support.auth_api import bearer, serving
 from tests.support.builders import SOURCE
 
 ONE_LINE = r'NF {sub(/\r/, ""); printf "%s\\n",$0;}'
@@ -49,7 +49,7 @@ async def test_the_pair_works_as_it_stands(folder: Path, auth_url: str) -> None:
     )
 
     async with serving(load(auth_service.settings.ApiSettings)) as api:
-        ada = await signed_up(api, "ada@example.org")
+        ada = await api.sign_up()
         assert (await api.get("/v1/me", headers=bearer(ada))).status_code == 200
 
     blog = load(blog_service.settings.ApiSettings)

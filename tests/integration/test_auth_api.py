@@ -12,7 +12,6 @@ from tests.support.auth_api import (
     assert_problem,
     bearer,
     serving,
-    signed_up,
     statuses,
 )
 
@@ -49,7 +48,7 @@ USER = {"id", "email", "email_verified", "roles", "status", "version", "created_
 
 @pytest.fixture
 async def ada(api: AuthApi) -> Signed:
-    return await signed_up(api, ADA["email"])
+    return await api.sign_up()
 
 
 class TestSignUp:
@@ -105,7 +104,7 @@ class TestAccount:
         assert await statuses(*signed_in) == [200, 401]
 
     async def test_a_change_can_be_refused(self, api: AuthApi, ada: Signed) -> None:
-        await signed_up(api, "bob@example.org")
+        await api.sign_up("bob@example.org")
         for email, password, status, code in (
             (ADA["email"], "wrong", 403, "wrong_password"),
             ("nobody", PASSWORD, 422, "invalid_email"),

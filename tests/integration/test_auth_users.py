@@ -10,13 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.mail.letters import Purpose
 from auth_service.mail.request import request_mail
 from auth_service.sessions.model import NewSession
-from auth_service.users.model import (
-    EmailTaken,
-    NoSuchUser,
-    User,
-    UserError,
-    WrongPassword,
-)
+from auth_service.users.model import EmailTaken, NoSuchUser, User, UserError, WrongPassword
 from auth_service.users.passwords import Passwords
 from contracts.events import UserCreated, UserDeleted, UserUpdated
 from service_kit.database.away import DATABASE_ERRORS
@@ -69,10 +63,8 @@ class TestVersion:
         self, accounts: Accounts, ada: User
     ) -> None:
         """The version is assigned under the row's lock, and recorded in the same order."""
-        changed = await asyncio.gather(
-            *(accounts.change_email(ada, f"ada{n}@example.org") for n in range(12))
-        )
-
+        changes = (accounts.change_email(ada, f"ada{n}@example.org") for n in range(12))
+        changed = await asyncio.gather(*changes)
         versions = await recorded_versions(accounts, ada)
         *_, event = await accounts.outbox(ada)
         [last] = await accounts.fetch("SELECT * FROM users")
@@ -85,7 +77,6 @@ class TestRecording:
 
     async def test_a_change_and_its_event_are_one(self, accounts: Accounts, ada: User) -> None:
         changed = await accounts.change_email(ada, "New@Example.org")
-
         created, updated = await accounts.outbox(ada)
         assert [created.type, updated.type] == [UserCreated.type, UserUpdated.type]
         assert created.text == ada.state().model_dump_json()
@@ -122,10 +113,8 @@ class TestRecording:
         assert [row.type for row in await accounts.outbox()] == [UserCreated.type] * 2
 
     async def test_one_of_two_sign_ups_with_one_address_wins(self, accounts: Accounts) -> None:
-        ended = await asyncio.gather(
-            *(accounts.sign_up(email) for email in (ADA, ADA.upper(), ADA.title())),
-            return_exceptions=True,
-        )
+        attempts = (accounts.sign_up(email) for email in (ADA, ADA.upper(), ADA.title()))
+        ended = await asyncio.gather(*attempts, return_exceptions=True)
         assert sorted(type(each).__name__ for each in ended) == ["EmailTaken", "EmailTaken", "User"]
         assert len(await accounts.outbox()) == 1
 
@@ -253,7 +242,5 @@ async def audited(accounts: Accounts) -> tuple[object, ...]:
 
 
 async def clock(accounts: Accounts) -> int:
-    [row] = await accounts.fetch(
-        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now"
-    )
-    return int(row.now)
+    [(now,)] = await accounts.fetch("SELECT extract(epoch FROM clock_timestamp()) * 1000000")
+    return int(now)

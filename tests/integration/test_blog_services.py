@@ -72,7 +72,6 @@ class TestServiceTokens:
         user = await people.user()
         with statements() as executed:
             response = await people.ask(user, "GET", "/v1/admin/users")
-
         assert response.status_code == 403
         [statement] = executed
         assert "services" in statement

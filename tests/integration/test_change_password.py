@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ApiSettings as BlogSettings
 from contracts.events import UserState
 from service_kit.process.rates import Rate
 from tests.support.auth_api import (
@@ -24,10 +23,8 @@ from tests.support.auth_api import (
     assert_problem,
     bearer,
     serving,
-    signed_up,
     statuses,
 )
-from tests.support.blog_api import blog_api
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually
 from tests.support.relaying import outbox
@@ -48,15 +45,8 @@ async def api(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    settings = BlogSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
-    async with blog_api(settings) as client:
-        yield client
-
-
-@pytest.fixture
 async def ada(api: AuthApi) -> Signed:
-    return await signed_up(api, ADA["email"])
+    return await api.sign_up()
 
 
 class TestChange:
@@ -113,7 +103,7 @@ class TestChange:
 
     async def test_no_link_that_was_mailed_works_any_more(self, api: AuthApi, ada: Signed) -> None:
         """A reset that another person requested is cancelled; another user's is not."""
-        bob = await signed_up(api, "bob@example.org")
+        bob = await api.sign_up("bob@example.org")
         await api.execute(
             "DELETE FROM mail_links",
             "INSERT INTO mail_links (token_hash, user_id, purpose, expires_at)"
@@ -128,7 +118,6 @@ class TestChange:
 
     async def test_it_can_be_refused(self, api: AuthApi, ada: Signed) -> None:
         before = await api.fetch("SELECT * FROM users")
-
         assert_problem(await api.change_password(ada, NEW, "wrong"), 403, "wrong_password")
         for weak in ("short", ADA["email"]):
             assert_problem(await api.change_password(ada, weak), 422, "weak_password")
@@ -140,7 +129,7 @@ class TestChange:
         """A stolen access token does not allow password guesses, on any of the routes."""
         settings = api_settings.model_copy(update={"limit_password": Rate(3, 3600)})
         async with serving(settings) as api:
-            ada = await signed_up(api, ADA["email"])
+            ada = await api.sign_up()
             wrong = (
                 api.change_password(ada, NEW, "wrong"),
                 api.change_address(ada, ADA["email"], "wrong"),
@@ -180,7 +169,7 @@ class TestWholeSeconds:
         tenths: set[int] = set()
         for n in range(100):
             # The latest possible token: of this moment.
-            youngest = await signed_up(api, f"user{n}@example.org")
+            youngest = await api.sign_up(f"user{n}@example.org")
             await replicate(api.engine, blog_engine)
             assert (await blog.get("/v1/me", headers=bearer(youngest))).status_code == 200
 
@@ -206,10 +195,8 @@ class TestWholeSeconds:
 
     async def test_no_token_is_issued_for_the_future(self, api: AuthApi, ada: Signed) -> None:
         """After many revocations in a second the response waits: the leeway is for clocks."""
-        await api.execute(
-            "UPDATE users SET tokens_valid_after = date_trunc('second', clock_timestamp()) + '3s'"
-        )
-
+        later = "date_trunc('second', clock_timestamp()) + '3s'"
+        await api.execute(f"UPDATE users SET tokens_valid_after = {later}")
         token = (await api.sign_in(ada["user"]["email"])).json()["access_token"]
         issued_at = jwt.decode(token, options={"verify_signature": False})["iat"]
         assert issued_at <= time.time() + 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.auth_api import PASSWORD, AuthApi, Signed, assert_problem, signed_up
+from tests.support.auth_api import PASSWORD, AuthApi, Signed, assert_problem
 from tests.support.relaying import outbox
 
 CREDENTIALS = {"email": "ada@example.org", "password": PASSWORD}
@@ -10,7 +10,7 @@ CREDENTIALS = {"email": "ada@example.org", "password": PASSWORD}
 
 @pytest.fixture
 async def ada(api: AuthApi, root: Signed) -> Signed:
-    signed_in = await signed_up(api, CREDENTIALS["email"])
+    signed_in = await api.sign_up(CREDENTIALS["email"])
     path = f"/v1/admin/users/{signed_in['user']['id']}"
     answer = await api.ask(root, "PATCH", path, {"status": "disabled"})
     assert answer.status_code == 200

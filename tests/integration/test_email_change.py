@@ -10,15 +10,7 @@ from structlog.testing import capture_logs
 
 from auth_service.settings import ApiSettings
 from service_kit.process.rates import Rate
-from tests.support.auth_api import (
-    ADA,
-    NEW_PASSWORD,
-    PASSWORD,
-    Signed,
-    assert_problem,
-    signed_up,
-    statuses,
-)
+from tests.support.auth_api import ADA, NEW_PASSWORD, PASSWORD, Signed, assert_problem, statuses
 from tests.support.eventually import eventually
 from tests.support.inbox import everything
 from tests.support.mail_server import MailServer
@@ -39,7 +31,7 @@ def mail_settings(mail_settings: ApiSettings) -> ApiSettings:
 @pytest.fixture
 async def ada(post: Post) -> Signed:
     """A user with a verified address."""
-    ada = await signed_up(post, ADA)
+    ada = await post.sign_up()
     assert (await post.verify(await post.link("confirm"))).status_code == 204
     return ada
 
@@ -114,9 +106,7 @@ class TestPending:
         first = await pending(post, ada, THIEF)
         second = await pending(post, ada, NEW)
         await assert_useless(post.verify(first))
-
         withdrawn = await post.change_address(ada, ADA.upper())
-
         assert (withdrawn.status_code, withdrawn.json().get("pending_email")) == (200, None)
         await assert_useless(post.verify(second))
         assert (await post.me(ada)).json()["email"] == ADA
@@ -141,7 +131,7 @@ class TestPending:
             "reset": lambda user: reset_password(post, user["user"]["email"]),
         }
         for name, end in ends.items():
-            user = await signed_up(post, f"{name}@example.org")
+            user = await post.sign_up(f"{name}@example.org")
             await post.execute("UPDATE users SET email_verified = true WHERE status = 'active'")
             token = await pending(post, user, NEW)
             await end(user)
@@ -153,9 +143,7 @@ class TestPending:
         """No table holds an address after the deletion: pending, former, or in a queue."""
         await moved(post, ada, NEW)
         token = await pending(post, ada, THIEF)
-
         deleted = await post.delete_me(ada)
-
         assert deleted.status_code == 204
         await assert_useless(post.verify(token))
         left = await everything(post.engine)
@@ -188,7 +176,7 @@ class TestTaken:
 
     async def test_the_answer_is_that_of_a_free_address(self, post: Post, ada: Signed) -> None:
         """The mail tells its reader that they have an account, and has no link."""
-        await signed_up(post, "bob@example.org")
+        await post.sign_up("bob@example.org")
         await post.verify(await post.link("confirm", "bob@example.org"))
 
         free = await post.change_address(ada, NEW)
@@ -203,7 +191,7 @@ class TestTaken:
         """Of many at once, one; a free address may be taken by the time it is confirmed."""
         tokens = []
         for n in range(4):
-            user = await signed_up(post, f"user{n}@example.org")
+            user = await post.sign_up(f"user{n}@example.org")
             await post.change_address(user, NEW)
             tokens.append(await post.link("new e-mail", NEW))
         late = await pending(post, ada, NEW)
@@ -255,9 +243,7 @@ class TestUndone:
         undo = await moved(post, ada, THIEF)
         back_to_thief = await moved(post, ada, NEW)
         await reset_password(post, NEW)
-
         assert (await post.restore(undo)).status_code == 204
-
         await assert_useless(post.restore(back_to_thief))
         token = await post.link("new password", ADA)
         assert await statuses(post.reset(token, PASSWORD), post.sign_in()) == [204, 200]
@@ -287,11 +273,9 @@ class TestUndone:
     ) -> None:
         """A thief who takes the address does not prevent its holder's return."""
         undo = await moved(post, ada, THIEF)
-        mallory = await signed_up(post, "mallory@example.org")
+        mallory = await post.sign_up("mallory@example.org")
         confirm = await pending(post, mallory, ADA)
-
         taken = await post.post("/v1/signup", json={"email": ADA, "password": PASSWORD})
-
         assert_problem(taken, 409, "email_taken")
         assert_problem(await post.verify(confirm), 409, "email_taken")
         assert (await post.restore(undo)).status_code == 204
@@ -302,7 +286,7 @@ class TestUndone:
         """With AUTH_EMAIL_CHANGE=immediate the address takes effect at once, with the notice."""
         immediate = mail_settings.model_copy(update={"email_change": "immediate"})
         async with posting(immediate, server) as post:
-            ada = await signed_up(post, ADA)
+            ada = await post.sign_up()
             await post.verify(await post.link("confirm"))
             changed = (await post.change_address(ada, THIEF)).json()
             undo = await post.link(LINK, ADA)
@@ -317,7 +301,7 @@ class TestUnverified:
 
     async def test_it_gets_no_notice(self, post: Post) -> None:
         """A typo at sign-up is corrected: the stranger at that address gets no mail."""
-        ada = await signed_up(post, ADA)
+        ada = await post.sign_up()
         await post.next_mail("confirm", ADA)
 
         await post.change_address(ada, NEW)
@@ -330,7 +314,7 @@ class TestUnverified:
 
     async def test_a_reset_evicts_a_squatter(self, post: Post) -> None:
         """It ends session, password and a pending change to the squatter's own address."""
-        squatter = await signed_up(post, ADA)
+        squatter = await post.sign_up()
         await post.next_mail("confirm", ADA)
         confirm = await pending(post, squatter, THIEF)
 
@@ -347,7 +331,7 @@ class TestUnverified:
 
     async def test_verifying_it_drops_a_pending_change(self, post: Post) -> None:
         """It was requested before anybody had shown that the account is theirs."""
-        squatter = await signed_up(post, ADA)
+        squatter = await post.sign_up()
         confirm = await pending(post, squatter, THIEF)
         await post.execute(
             "INSERT INTO mails (user_id, purpose)"

@@ -119,9 +119,8 @@ class TestDeletedUsers:
         await content.bury(orphan)
         await content.sweep_all("keep")
 
-        await content.execute(
-            "UPDATE users SET sweep = 'deleted' WHERE deleted_at IS NOT NULL AND sweep IS NULL",
-        )
+        swept = "deleted_at IS NOT NULL AND sweep IS NULL"
+        await content.execute(f"UPDATE users SET sweep = 'deleted' WHERE {swept}")
         await content.sweep_all("remove")
 
         assert await content.left(ada) == NOTHING
@@ -216,7 +215,7 @@ class TestOrphans:
             """Let the orphan be as many minutes older than a week; count what is due."""
             await content.execute(
                 f"UPDATE users SET deleted_at = now() - interval '{ORPHAN_DAYS} d {minutes} min'"
-                " WHERE deleted_at IS NOT NULL",
+                " WHERE deleted_at IS NOT NULL"
             )
             async with content.engine.connect() as connection:
                 return await count_due(connection)
@@ -435,9 +434,7 @@ class TestMuch:
 
         rounds = await content.sweep_all()
 
-        erased = await content.fetch(
-            "SELECT sum(rows) AS rows FROM erasures GROUP BY transaction ORDER BY 1"
-        )
+        erased = await content.fetch("SELECT sum(rows) AS rows FROM erasures GROUP BY transaction")
         assert await content.left(ada) == NOTHING
         assert max(row.rows for row in erased) == ROWS_MAX
         # Of each post the text goes first, and then the row.

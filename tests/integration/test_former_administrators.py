@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.auth_api import AuthApi, assert_problem, made_admin, signed_up
+from tests.support.auth_api import AuthApi, assert_problem, made_admin
 from tests.support.locks import after_waiting
 
 EVE = "eve@example.org"
@@ -16,7 +16,7 @@ async def test_a_request_that_waited_during_the_demotion_is_refused(
     api: AuthApi, method: str, loss: str
 ) -> None:
     """Otherwise a flood of them would restore the role in the moment of the demotion."""
-    eve, bob = await signed_up(api, EVE), await signed_up(api, "bob@example.org")
+    eve, bob = await api.sign_up(EVE), await api.sign_up("bob@example.org")
     await made_admin(api.engine, eve)
     target = eve if method == "PATCH" else bob
     body = {"roles": ["admin"], "status": "active"} if method == "PATCH" else None
@@ -35,7 +35,7 @@ async def test_requests_about_services_are_refused_as_well(
     api: AuthApi, root: dict[str, Any]
 ) -> None:
     """A key issued at the last moment would be valid for months."""
-    eve = await signed_up(api, EVE)
+    eve = await api.sign_up(EVE)
     await made_admin(api.engine, eve)
     service = {"name": "feeds", "scopes": ["posts:write"]}
     made = (await api.ask(root, "POST", "/v1/admin/services", service)).json()

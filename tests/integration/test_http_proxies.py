@@ -139,7 +139,6 @@ def test_a_proxy_does_not_expose_the_metrics(proxy: Proxy, address: bytes) -> No
             b"GET " + address + b" HTTP/1.1\r\nHost: auth.example.org\r\nConnection: close\r\n\r\n"
         )
         response = read_all(connection)
-
     assert response.startswith(b"HTTP/1.1 40")
     assert b"secret" not in response
 

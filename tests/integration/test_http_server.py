@@ -174,12 +174,10 @@ def test_hostile_requests_never_block_the_loop_or_cause_a_500(
     """They block other requests for at most 20 ms, in the best of three attempts."""
     for _ in until_the_loop_stays_responsive(server):
         response = server.exchange(sent)
-
         status = status_of(response)
         assert status in statuses
         if status >= 400:
             problem_of(response)
-
     assert status_of(server.exchange(GET + CLOSE)) == 200
 
 
@@ -215,9 +213,7 @@ def test_a_fast_sender_takes_turns_with_other_connections() -> None:
     with served(an_app(), protocol=Counting) as server:
         head = b"POST /nowhere HTTP/1.1\r\nHost: t\r\nContent-Length: 10000000\r\n\r\n"
         responses = server.exchange(head + b"x" * 10_000_000 + GET + CLOSE)
-
     assert re.findall(rb"HTTP/1.1 (\d+)", responses) == [b"413", b"200"]
-
     assert sum(Counting.turns) > 2_000_000
     assert max(Counting.turns) <= 512 * 1024
 

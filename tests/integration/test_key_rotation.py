@@ -17,7 +17,7 @@ from auth_service.tokens.lifecycle import Lifecycle
 from auth_service.tokens.model import Gone, NoSuchKey, StillActive, TooManyKeys, TooSoon
 from contracts.events import KeyRevoked
 from contracts.tokens import AccessToken, TokenVerifier
-from tests.support.auth_api import AuthApi, Signed, assert_problem, serving, signed_up
+from tests.support.auth_api import AuthApi, Signed, assert_problem, serving
 from tests.support.eventually import eventually
 from tests.support.keyrings import BITS, OPERATOR, Keyrings, a_token, published
 from tests.support.statements import refusing
@@ -127,7 +127,7 @@ async def test_the_wait_is_measured_by_the_database_and_can_be_overridden(
 
     audited = await keyrings.fetch(
         "SELECT subject, details->>'forced' AS forced FROM audit_log"
-        f" WHERE action = 'key_activated' AND actor = '{OPERATOR}' ORDER BY id",
+        f" WHERE action = 'key_activated' AND actor = '{OPERATOR}' ORDER BY id"
     )
     assert [tuple(row) for row in audited] == [(later.kid, "false"), (key.kid, "true")]
 
@@ -136,9 +136,8 @@ async def test_keys_are_activated_one_by_one(keyrings: Keyrings, impatient: Life
     await keyrings.ring().signer()
     made = [await impatient.generate(BITS) for _ in range(3)]
 
-    changes = await asyncio.gather(
-        *(impatient.activate(key.kid) for key in made for _ in range(2)), return_exceptions=True
-    )
+    activations = (impatient.activate(key.kid) for key in made for _ in range(2))
+    changes = await asyncio.gather(*activations, return_exceptions=True)
 
     states = [key.state for key in (await impatient.keys()).keys]
     assert sorted(states) == ["active", "retired", "retired", "retired"]
@@ -157,9 +156,8 @@ async def test_changes_of_keys_are_idempotent(keyrings: Keyrings, impatient: Lif
     first, revoked = [await impatient.revoke(spare.kid) for _ in range(2)]
 
     assert [change.is_new for change in (activated, retired, revoked)] == [False] * 3
-    actions = await keyrings.fetch(
-        f"SELECT action FROM audit_log WHERE subject IN ('{key.kid}', '{spare.kid}') ORDER BY id",
-    )
+    of_both = f"subject IN ('{key.kid}', '{spare.kid}')"
+    actions = await keyrings.fetch(f"SELECT action FROM audit_log WHERE {of_both} ORDER BY id")
     done = ["generated", "generated", "activated", "retired", "revoked"]
     assert [row.action for row in actions] == [f"key_{what}" for what in done]
     [recorded] = await revocations(keyrings)
@@ -206,7 +204,7 @@ class TestRevoke:
     ) -> None:
         """The oldest pending key, however young; sign-in works again, the key set changes."""
         async with serving(keyrings.settings) as api:
-            ada = await signed_up(api, "ada@example.org")
+            ada = await api.sign_up()
             [leaked] = await kids(api)
             spare = await keys.generate(BITS)
             await keys.generate(BITS)
@@ -221,7 +219,7 @@ class TestRevoke:
             assert change.other is not None
             assert change.other.kid == spare.kid
             assert leaked not in await kids(api)
-            bob = await signed_up(api, "bob@example.org")
+            bob = await api.sign_up("bob@example.org")
             assert (await api.me(bob)).status_code == 200
             assert_problem(await api.me(ada), 401, "invalid_token")
 
@@ -232,9 +230,7 @@ class TestRevoke:
         stored = await impatient.generate(BITS)
         await impatient.activate(stored.kid)
         await keyrings.ring().signer()
-
         change = await keyrings.having(private_key=None).operator().revoke(stored.kid)
-
         assert change.other is not None
         assert not change.other.is_configured
 
@@ -256,7 +252,7 @@ class TestRevoke:
 async def revocations(keyrings: Keyrings) -> list[Any]:
     return await keyrings.fetch(
         "SELECT user_id, version, payload::text AS payload FROM outbox_events"
-        " WHERE type = 'key.revoked'",
+        " WHERE type = 'key.revoked'"
     )
 
 

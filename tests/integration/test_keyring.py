@@ -54,7 +54,6 @@ class TestConfiguredKey:
 
     async def test_processes_starting_at_once_register_it_once(self, configured: Keyrings) -> None:
         signers = await asyncio.gather(*(kid_of_signer(configured.ring()) for _ in range(8)))
-
         kid = configured.configured_kid
         assert set(signers) == {kid}
         assert await configured.states() == {kid: "active"}
@@ -89,16 +88,13 @@ class TestConfiguredKey:
         second = first.having(private_key=other_key)
         await first.ring().signer()
         await second.ring().signer()
-
         assert await kid_of_signer(first.ring()) == first.configured_kid
-
         kids = {first.configured_kid: "active", second.configured_kid: "retired"}
         assert await configured.states() == kids
 
     async def test_a_stored_key_comes_first(self, configured: Keyrings, stored: Keyrings) -> None:
         """It is published as pending; the operator's active key stays active."""
         active, ring = await stored.activated(), configured.ring()
-
         assert await kid_of_signer(ring) == active.kid
         kids = {active.kid: "active", configured.configured_kid: "pending"}
         assert await configured.states() == kids
@@ -181,9 +177,7 @@ class TestStoredKeys:
         ring = changed.ring()
         assert await kid_of_signer(ring) == first.kid
         await ring.ready()
-
         successor = await changed.activated()
-
         assert await kid_of_signer(changed.having(previous_secret=None).ring()) == successor.kid
 
     async def test_without_the_secret_the_process_is_not_ready_and_says_why(
@@ -211,11 +205,9 @@ class TestStoredKeys:
         """A key that the API could not unseal is neither generated nor activated."""
         active, pending = await stored.activated(), await stored.operator().generate(BITS)
         wrong = stored.having(secret=OTHER_SECRET).operator()
-
         for attempt in (wrong.generate(BITS), wrong.activate(pending.kid)):
             with pytest.raises(PrivateKeyMissing, match="AUTH_SECRET"):
                 await attempt
-
         assert await stored.states() == {active.kid: "active", pending.kid: "pending"}
 
     async def test_a_process_with_another_secret_does_not_take_over(

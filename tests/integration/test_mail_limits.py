@@ -10,16 +10,7 @@ from auth_service.app import create_app
 from auth_service.mail.sender import MailSender
 from auth_service.settings import ApiSettings
 from service_kit.process.rates import Rate
-from tests.support.auth_api import (
-    ADA,
-    PASSWORD,
-    AuthApi,
-    Signed,
-    assert_problem,
-    serving,
-    signed_up,
-    statuses,
-)
+from tests.support.auth_api import ADA, PASSWORD, AuthApi, Signed, assert_problem, serving, statuses
 from tests.support.mail_server import MailServer
 
 UNLIMITED = Rate(1000, 60)
@@ -59,7 +50,7 @@ async def sent(server: MailServer, client: AuthApi) -> list[str]:
 
 
 async def a_verified_user(client: AuthApi, server: MailServer, email: str = ADA) -> Signed:
-    user = await signed_up(client, email)
+    user = await client.sign_up(email)
     assert (await client.verify(await server.link("confirm", email))).status_code == 204
     return user
 
@@ -78,10 +69,9 @@ async def change_passwords(client: AuthApi, user: Signed, times: int) -> tuple[S
 async def test_unverified_addresses_get_only_verification(app: FastAPI, server: MailServer) -> None:
     """Whichever changes a squatter makes to the account, and however often."""
     client = AuthApi(app)
-    user, password = await change_passwords(client, await signed_up(client, ADA), 4)
+    user, password = await change_passwords(client, await client.sign_up(), 4)
     await client.sign_in(ADA, password)
     await client.change_address(user, "other@example.org", password)
-
     assert len(await sent(server, client)) == 2
     to_ada = [m.message["Subject"] for m in server.received if m.recipients == [ADA]]
     assert to_ada == ["Please confirm your e-mail address"]
@@ -107,17 +97,16 @@ async def test_signing_up_and_leaving_fills_no_mailbox(app: FastAPI, server: Mai
     """From one network after another: the address is charged, not the account."""
     for n in range(ADDRESS_MAX + 4):
         client = AuthApi(app, f"192.0.2.{n}")
-        user = await signed_up(client, ADA)
+        user = await client.sign_up()
         await client.until_sent()  # otherwise the deletion erases the mail
         assert (await client.delete_me(user)).status_code == 204
-
     assert len(server.received) == ADDRESS_MAX
     assert "ada@" not in repr(await client.fetch("SELECT * FROM throttle_rates"))
 
 
 async def test_every_kind_of_mail_counts(app: FastAPI, server: MailServer) -> None:
     client = AuthApi(app, "192.0.2.100")
-    await signed_up(client, ADA)
+    await client.sign_up()
     others = await strangers(app, 6)
 
     async def cause(n: int) -> None:
@@ -147,7 +136,7 @@ async def test_a_network_causes_so_many_mails(
     app = create_app(settings.model_copy(update={"limit_mail_network": Rate(NETWORK_MAX, 3600)}))
 
     async def sign_up(n: int) -> None:
-        await signed_up(AuthApi(app, networks[n % len(networks)]), f"user{n}@example.org")
+        await AuthApi(app, networks[n % len(networks)]).sign_up(f"user{n}@example.org")
 
     async with app.router.lifespan_context(app):
         await asyncio.gather(*(sign_up(n) for n in range(limit + 3)))
@@ -160,7 +149,7 @@ async def test_queue_of_a_user_is_bounded_while_the_mail_server_is_away(
     """Requests in a loop do not pile up, and do not displace other kinds of mail."""
     server.refusal = "450 come back later"
     client = AuthApi(app)
-    user = await signed_up(client, ADA)
+    user = await client.sign_up()
     await client.execute("UPDATE users SET email_verified = true")
     user, password = await change_passwords(client, user, 14)
     await client.change_address(user, "new@example.org", password)
@@ -180,7 +169,6 @@ async def test_the_owner_is_told_of_a_reused_token(
         used = (client.refresh(ada["refresh_token"]) for _ in range(3))
         assert await statuses(*used) == [200, 400, 400]
         mail = await server.next_mail("signed out for your safety", ADA)
-
     assert "#" not in mail.text
 
 
@@ -214,7 +202,7 @@ async def test_a_new_device_is_reported_once_if_the_setting_is_on(
 async def strangers(app: FastAPI, count: int) -> list[Signed]:
     """Accounts of an attacker, each signed up from a network of its own."""
     clients = [AuthApi(app, f"198.51.100.{n}") for n in range(count)]
-    return [await signed_up(each, f"stranger{n}@example.net") for n, each in enumerate(clients)]
+    return [await each.sign_up(f"stranger{n}@example.net") for n, each in enumerate(clients)]
 
 
 async def test_strangers_cannot_use_up_the_resets_of_an_address(
@@ -240,7 +228,7 @@ async def test_mails_that_waited_count_for_the_address_that_they_go_to(
     # It would charge that address, and drop the mail if its limit is spent.
     client = AuthApi(create_app(settings), "192.0.2.1")
     sender = MailSender(client.engine, settings)
-    eve = await signed_up(client, EVE)
+    eve = await client.sign_up(EVE)
     await sender.run_once()
     assert (await client.verify(await server.link("confirm", EVE))).status_code == 204
     server.refusal = "451 come back later"
@@ -266,10 +254,9 @@ REFUSED = "SELECT 1 FROM mails WHERE purpose = 'confirm_email' AND charged_to IS
 async def test_tags_make_no_further_mailboxes(app: FastAPI, server: MailServer) -> None:
     """Sub-addresses (RFC 5233) of one mailbox share a limit, which excludes resets."""
     for n in range(4 * ADDRESS_MAX + 4):
-        await signed_up(AuthApi(app, f"198.51.100.{n}"), f"ada+{n}@example.org")
+        await AuthApi(app, f"198.51.100.{n}").sign_up(f"ada+{n}@example.org")
     home = AuthApi(app, "192.0.2.1")
     await home.until_sent()
-
     assert len(server.received) == 4 * ADDRESS_MAX
     await home.forget("ada+0@example.org")
     assert await server.next_mail("with a new password", "ada+0@example.org")
@@ -279,7 +266,7 @@ async def test_who_names_an_address_learns_nothing_of_its_mails(app: FastAPI) ->
     """The remaining limit would show that its holder has requested mails."""
     [eve] = await strangers(app, 1)
     home, away = AuthApi(app, "192.0.2.1"), AuthApi(app, "192.0.2.2")
-    ada = await signed_up(home, ADA)
+    ada = await home.sign_up()
     asked = await home.send_again(ada)
     await away.change_address(eve, ADA)
     for _ in range(ADDRESS_MAX):
@@ -295,7 +282,7 @@ async def test_who_signed_up_with_anothers_address_cannot_keep_them_out(
     """Each change of the account invalidates its reset links, so changes in a loop are limited."""
     limits = {"limit_account_changes": Rate(CHANGES_MAX, 3600)}
     async with serving(settings.model_copy(update=limits)) as client:
-        squatter = await signed_up(client, ADA)
+        squatter = await client.sign_up()
         answers = []
         for n in range(CHANGES_MAX + 2):
             answers.append(await client.change_address(squatter, f"eve{n}@example.org"))

@@ -22,7 +22,6 @@ from tests.support.auth_api import (
     AuthApi,
     assert_problem,
     serving,
-    signed_up,
     statuses,
 )
 from tests.support.eventually import eventually
@@ -36,7 +35,7 @@ MAYBE_TOKENS = ["", "x", "A" * 43, "A" * 128, "' OR true --", "ü" * 43]
 
 async def both_links(post: Post) -> tuple[str, str]:
     """Sign Ada up; return the tokens of links that verify the address and reset the password."""
-    await signed_up(post, ADA)
+    await post.sign_up()
     return await post.link("confirm"), await post.reset_token()
 
 
@@ -50,7 +49,7 @@ async def actions(engine: AsyncEngine) -> list[tuple[str, str, str]]:
 
 
 async def test_sign_up_brings_a_link_that_verifies_the_address(post: Post) -> None:
-    ada = await signed_up(post, ADA)
+    ada = await post.sign_up()
     assert not ada["user"]["email_verified"]
 
     answer = await post.verify(await post.link("confirm"))
@@ -65,7 +64,7 @@ async def test_sign_up_brings_a_link_that_verifies_the_address(post: Post) -> No
 
 
 async def test_verified_address_is_verified_once(post: Post) -> None:
-    ada = await signed_up(post, ADA)
+    ada = await post.sign_up()
     again = await post.send_again(ada)
     tokens = [await post.link("confirm"), await post.link("confirm")]
 
@@ -82,7 +81,7 @@ async def test_verified_address_is_verified_once(post: Post) -> None:
 
 async def test_a_reset_ends_everything_that_the_old_password_started(post: Post) -> None:
     """The old password, tokens and other links stop working; the user gets a notice."""
-    ada = await signed_up(post, ADA)
+    ada = await post.sign_up()
     other = await post.reset_token()
     token = await post.reset_token()
     began = time.time()
@@ -105,7 +104,7 @@ async def test_a_reset_ends_everything_that_the_old_password_started(post: Post)
 
 async def test_weak_password_does_not_use_the_link_up(post: Post) -> None:
     """The user can choose again, with the same link."""
-    await signed_up(post, ADA)
+    await post.sign_up()
     token = await post.reset_token()
     assert_problem(await post.reset(token, "too short"), 422, "weak_password")
     assert (await post.reset(token)).status_code == 204
@@ -124,7 +123,7 @@ async def test_links_work_once_however_many_open_them_at_once(post: Post) -> Non
 
 
 async def test_wrong_used_and_expired_links_are_one_error(post: Post) -> None:
-    await signed_up(post, ADA)
+    await post.sign_up()
     used = await post.link("confirm")
     await post.verify(used)
     expired = await post.reset_token()
@@ -168,8 +167,8 @@ async def test_forgotten_password_answers_the_same_for_an_unknown_address(
         del answer.headers["X-Request-ID"]
         return (answer.status_code, answer.content, dict(answer.headers)), executed
 
-    await signed_up(client, ADA)
-    await signed_up(client, "off@example.org")
+    await client.sign_up()
+    await client.sign_up("off@example.org")
     await client.execute(
         "UPDATE users SET status = 'disabled' WHERE email LIKE 'off@%'", "DELETE FROM mails"
     )
@@ -187,7 +186,7 @@ async def test_forgotten_password_answers_the_same_for_an_unknown_address(
 
 async def test_the_commit_of_a_request_does_not_wait_for_the_disk(post: Post) -> None:
     """A commit that waits would show that the user exists."""
-    await signed_up(post, ADA)
+    await post.sign_up()
     await post.execute(
         "CREATE TABLE noted AS SELECT 'never' AS waits",
         "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -208,7 +207,6 @@ async def test_mails_to_one_address_are_limited(email: str, mail_settings: ApiSe
     spelled = zip(clients, (email, email.upper(), email), strict=True)
     answers = [await client.forget(written) for client, written in spelled]
     await clients[0].engine.dispose()
-
     assert [answer.status_code for answer in answers] == [202, 202, 429]
     assert "Retry-After" in answers[-1].headers
 
@@ -219,7 +217,7 @@ async def test_mails_requested_by_one_network_and_uses_of_links_are_limited(
     """A resent mail counts like a reset; guessing links is hopeless, and costs little."""
     limits = {"limit_mail": Rate(2, 3600), "limit_token": Rate(3, 3600)}
     async with serving(mail_settings.model_copy(update=limits)) as client:
-        ada = await signed_up(client, ADA)
+        ada = await client.sign_up()
         asked = [
             client.send_again(ada),
             client.forget("user@example.org"),
@@ -233,7 +231,7 @@ async def test_mails_requested_by_one_network_and_uses_of_links_are_limited(
 
 
 async def test_service_without_mail_says_so(api: AuthApi) -> None:
-    ada = await signed_up(api, ADA)
+    ada = await api.sign_up()
     for answer in (await api.send_again(ada), await api.forget()):
         assert_problem(answer, 503, "mail_not_configured")
     assert not await api.fetch("SELECT 1 FROM mails")
@@ -249,7 +247,7 @@ async def test_nothing_logged_holds_an_address_or_a_token(
     """Through sign-up, verification, reset and every way for a mail to fail."""
     caplog.set_level(logging.DEBUG)
     with capture_logs() as lines:
-        ada = await signed_up(post, ADA)
+        ada = await post.sign_up()
         verifying = await post.link("confirm")
         await post.verify(verifying)
         resetting = await post.reset_token()

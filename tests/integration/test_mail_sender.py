@@ -126,10 +126,8 @@ async def test_link_opens_the_page_that_is_configured(mails: Mails) -> None:
 async def test_mail_goes_to_the_address_that_the_user_has_then(mails: Mails) -> None:
     """No link is created between the deletion of an address's links and the commit."""
     await mails.ask()
-
     changes = "DELETE FROM mail_links", "UPDATE users SET email = 'countess@example.org'"
     await after_waiting(mails.engine, mails.sender.run_once(), *changes)
-
     assert mails.server.received[0].recipients == ["countess@example.org"]
 
 
@@ -211,10 +209,8 @@ async def test_claims_never_overlap_and_never_wait(mails: Mails) -> None:
     user_id = await mails.ask()
     for _ in range(5):
         await mails.ask(of=user_id)
-
     async with mails.engine.begin() as one, mails.engine.begin() as other:
         first, second = await claim_due_mails(one, 4), await claim_due_mails(other, 4)
-
     assert len({mail.id for mail in first}) == 4
     assert len({mail.id for mail in first + second}) == 6
 

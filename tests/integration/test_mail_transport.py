@@ -75,7 +75,6 @@ async def test_credentials_go_over_tls(scheme: str, kind: str, context: ssl.SSLC
     """Both forms of TLS accept credentials that need percent-encoding."""
     async with mail_server(has_users=True, **{kind: context}) as server:  # type: ignore[arg-type]
         await deliver(f"{scheme}://{CREDENTIALS}@localhost:{server.port}")
-
     assert server.received[0].was_encrypted
     assert server.received[0].is_authenticated
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.auth_api import AuthApi, Signed, assert_problem, signed_up
+from tests.support.auth_api import AuthApi, Signed, assert_problem
 
 STATUS = "/v1/admin/status"
 
@@ -10,7 +10,7 @@ STATUS = "/v1/admin/status"
 @pytest.fixture
 async def ada(api: AuthApi) -> Signed:
     """A user who became an operator after their token was issued."""
-    signed_in = await signed_up(api, "ada@example.org")
+    signed_in = await api.sign_up()
     await api.execute("UPDATE users SET roles = '{operator}'")
     return signed_in
 

@@ -183,9 +183,7 @@ async def test_it_populates_itself_and_repairs_damage(
 
 
 @pytest.mark.usefixtures("consumer")
-async def test_events_tombstones_and_parked_messages(
-    settings: ConsumerSettings, engine: AsyncEngine
-) -> None:
+async def test_it_works_like_any_replica(settings: ConsumerSettings, engine: AsyncEngine) -> None:
     """What every service with a replica gets, in its own queues and its own table."""
     reader = a_state(version=1, email="reader@example.org")
 

@@ -18,20 +18,10 @@ from auth_service.services.authenticate import WrongKey, authenticate
 from auth_service.services.keys import revoke_key
 from auth_service.services.model import SCOPES, ApiKey, IssuedKey
 from auth_service.settings import ApiSettings
-from blog_service.settings import ApiSettings as BlogSettings
 from contracts.tokens import AccessToken, TokenVerifier
 from service_kit.process.actors import operator_actor
 from service_kit.process.rates import Rate
-from tests.support.auth_api import (
-    ADA,
-    AuthApi,
-    Signed,
-    assert_problem,
-    bearer,
-    signed_up,
-    statuses,
-)
-from tests.support.blog_api import blog_api
+from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer, statuses
 from tests.support.builders import SOURCE
 from tests.support.in_turn import in_turn
 
@@ -81,7 +71,7 @@ async def oauth_api(settings: ApiSettings) -> AsyncIterator[OAuthApi]:
     app = create_app(settings)
     async with app.router.lifespan_context(app), OAuthApi(app) as api:
         api.feed = await api.create_service("feed", *FEED_SCOPES)
-        api.ada = await signed_up(api, ADA)
+        api.ada = await api.sign_up()
         yield api
 
 
@@ -169,9 +159,8 @@ class TestClientCredentials:
         services = [await api.create_service(name, *FEED_SCOPES) for name in names]
         other, revoked, expired, deleted = services
         await revoke_key(api.engine, revoked.key_id, actor=ACTOR)
-        await api.execute(
-            f"UPDATE api_keys SET expires_at = now() WHERE key_id = '{expired.key_id}'"
-        )
+        only = f"WHERE key_id = '{expired.key_id}'"
+        await api.execute(f"UPDATE api_keys SET expires_at = now() {only}")
         await delete_service(api.engine, deleted.id, actor=ACTOR)
         wrong: list[Credentials] = [
             *((feed.id, key) for key in (other.api_key, ApiKey.new().text, feed.api_key[:-1], "")),
@@ -210,9 +199,8 @@ class TestClientCredentials:
                 work.append("comparison")
                 return super().is_mac(purpose, message, candidate)
 
-        event.listen(
-            api.engine.sync_engine, "before_cursor_execute", lambda *_: work.append("query")
-        )
+        listened = api.engine.sync_engine, "before_cursor_execute"
+        event.listen(*listened, lambda *_: work.append("query"))
         secrets = Counting(b"another secret, so that no key is right")
         right, unknown = api.feed.api_key, ApiKey.new().text
         for service_id, key in (
@@ -264,9 +252,7 @@ class TestClientCredentials:
             (MEDIA_TYPE, b"grant_type=client_credentials&x=" + b"1" * 17_000),
         ],
     )
-    async def test_another_form_is_refused(
-        self, api: OAuthApi, media_type: str, body: bytes
-    ) -> None:
+    async def test_bad_forms_are_refused(self, api: OAuthApi, media_type: str, body: bytes) -> None:
         """One media type, each parameter once, bounded."""
         headers = {"Content-Type": media_type}
         asked = api.post(TOKEN, content=body, headers=headers, auth=api.basic)
@@ -286,14 +272,10 @@ class TestClientCredentials:
         assert (line["key_id"], line["log_level"]) == (key.id, "info")
 
 
-async def test_an_api_key_is_good_for_nothing_else(
-    api: OAuthApi, blog_url: str, public_pem: str
-) -> None:
+async def test_an_api_key_is_good_for_nothing_else(api: OAuthApi, blog: httpx.AsyncClient) -> None:
     """No bearer token, refresh token or password; and never in a form or address, for logs."""
     headers = {"Authorization": f"Bearer {api.feed.api_key}"}
-    settings = BlogSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
-    async with blog_api(settings) as blog:
-        there = await blog.get("/v1/me", headers=headers)
+    there = await blog.get("/v1/me", headers=headers)
     here = [await api.get(path, headers=headers) for path in ("/v1/me", "/v1/admin/services")]
     for answer in (*here, there):
         assert_problem(answer, 401, "invalid_token")
@@ -333,8 +315,8 @@ class TestRefresh:
 
     async def test_an_invalid_grant_is_refused_as_such(self, api: OAuthApi) -> None:
         """Garbage, another kind of token, an ended session, a disabled user: one response."""
-        bob = await signed_up(api, "bob@example.org")
-        await api.post("/v1/signout", headers=bearer(bob))
+        bob = await api.sign_up("bob@example.org")
+        await api.ask(bob, "POST", "/v1/signout")
         wrong = ("x", "é", "rt_" + "A" * 70, api.ada["access_token"], api.ada["refresh_token"][:-1])
         tokens = (*wrong, bob["refresh_token"])
         answers = await assert_refused("invalid_grant", *(api.refresh(token) for token in tokens))
@@ -412,9 +394,7 @@ class TestIntrospect:
 
     async def test_a_services_token(self, api: OAuthApi) -> None:
         token = (await api.service_token(api.feed)).json()["access_token"]
-
         body = await api.introspect(token)
-
         of_service = dict.fromkeys(("sub", "client_id"), api.feed.id)
         of_service["scope"] = "posts:write users:reconcile"
         assert body == described(await api.read(token)) | of_service
@@ -431,7 +411,7 @@ class TestIntrospect:
                 " password_hash = NULL, roles = '{}'",
             )
         ):
-            user = await signed_up(api, f"user{n}@example.org")
+            user = await api.sign_up(f"user{n}@example.org")
             assert (await api.introspect(user["access_token"]))["active"]
             await api.execute(change)
             assert await api.introspect(user["access_token"]) == INACTIVE, change

@@ -367,11 +367,9 @@ class TestChanging:
     async def test_a_demotion_between_check_and_change_counts(self, people: People) -> None:
         post = await people.post(await people.user())
         mod = await people.user(roles=("moderator",))
-
         change = people.ask(mod, "PATCH", f"/v1/posts/{post['id']}", {"title": "x"})
         demotion = f"UPDATE users SET roles = '{{}}', version = 2 WHERE id = '{mod}'"
         answer = await after_waiting(people.engine, change, demotion)
-
         assert_problem(answer, 403, "forbidden")
 
     async def test_a_deleted_post_leaves_no_text(self, people: People) -> None:
@@ -599,10 +597,8 @@ class TestCost:
         for number in range(10):
             await people.post(await people.user(), f"{number}")
         statements = await listen(people)
-
         for limit in (5, 10, 1):
             assert len(await people.titles(limit=limit)) == limit
-
         await eventually(lambda: statements and "LIMIT 2" in statements[-1])
         assert [statement.split()[-1] for statement in statements] == ["6", "11", "2"]
 

@@ -7,13 +7,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from auth_service.services.administer import create_service
@@ -27,7 +26,7 @@ from local.embedded_postgres import EmbeddedPostgres
 from replica.inbox.settle import Settler
 from service_kit.process.rates import Rate
 from tests.support.auth_api import bearer, serving
-from tests.support.builders import SOURCE, a_state, an_event
+from tests.support.builders import a_state, an_event
 from tests.support.content import people_of
 from tests.support.databases import Databases
 from tests.support.inbox import execute, fetch
@@ -37,7 +36,7 @@ PASSWORD = "kept-out-of-logs horse battery staple"
 MARK = "unloggable"
 """A word in every address, name and text of these tests."""
 
-WITHOUT_END = Rate(10**6, 1)
+Settings = TypeVar("Settings", ApiSettings, BlogApiSettings)
 
 
 @dataclass
@@ -52,6 +51,11 @@ class ServerLog:
     def engine(self, service: str) -> AsyncEngine:
         self.urls.append(self.databases.make(service))
         return create_async_engine(self.urls[-1])
+
+    def unlimited(self, settings: Settings, *limits: str) -> Settings:
+        """Settings of a service on the first database here, without these limits."""
+        unlimited: dict[str, object] = {f"limit_{name}": Rate(10**6, 1) for name in limits}
+        return settings.model_copy(update=unlimited | {"database_url": self.urls[0]})
 
     def written(self) -> str:
         """Return the new part of the log."""
@@ -105,19 +109,10 @@ def address(name: str) -> str:
 
 
 async def test_errors_of_the_auth_service_log_nothing_personal(
-    server_log: ServerLog, auth_there: AsyncEngine, private_pem: str
+    server_log: ServerLog, auth_there: AsyncEngine, api_settings: ApiSettings
 ) -> None:
     """Duplicate addresses and names, exhausted versions, and odd texts."""
-    settings = ApiSettings(
-        _env_file=None,
-        database_url=server_log.urls[0],
-        issuer=SOURCE,
-        private_key=SecretStr(private_pem),
-        hashing_threads=2,
-        limit_signup=WITHOUT_END,
-        limit_password=WITHOUT_END,
-        limit_signin=WITHOUT_END,
-    )
+    settings = server_log.unlimited(api_settings, "signup", "password", "signin")
     async with serving(settings) as api:
 
         async def signs_up(name: str, **headers: str) -> httpx.Response:
@@ -125,17 +120,15 @@ async def test_errors_of_the_auth_service_log_nothing_personal(
             return await api.post("/v1/signup", json=body, headers=headers)
 
         async def moves(who: dict[str, Any], name: str) -> httpx.Response:
-            body = {"email": address(name), "password": PASSWORD}
-            return await api.patch("/v1/me", json=body, headers=bearer(who))
+            return await api.change_address(who, address(name), PASSWORD)
 
         ada, bob = [(await signs_up(name)).json() for name in ("ada", "bob")]
         taken = [await signs_up("ADA"), await moves(bob, "ada"), await moves(bob, "Ada")]
         assert {response.status_code for response in taken} == {409}
 
         for name in ("carol", "dora"):
-            crowd = await asyncio.gather(
-                *(signs_up(name) for _ in range(4)), moves(ada, name), moves(bob, name)
-            )
+            rivals = [signs_up(name) for _ in range(4)]
+            crowd = await asyncio.gather(*rivals, moves(ada, name), moves(bob, name))
             assert sorted({response.status_code for response in crowd})[-1] == 409
             assert sum(response.is_success for response in crowd) == 1
 
@@ -143,8 +136,8 @@ async def test_errors_of_the_auth_service_log_nothing_personal(
             await signs_up("a" * EMAIL_LENGTH_MAX),
             await signs_up("nul\0"),
             await signs_up("erin", **{"User-Agent": "x" * 5_000}),
-            await api.post("/v1/signin", json={"email": address("\0"), "password": PASSWORD}),
-            await api.post("/v1/email/verify", json={"token": MARK}),
+            await api.sign_in(address("\0"), PASSWORD),
+            await api.verify(MARK),
             await api.get("/v1/admin/users", params={"email": address("x\0")}, headers=bearer(ada)),
         ]
         assert all(response.status_code < 500 for response in odd)
@@ -152,9 +145,7 @@ async def test_errors_of_the_auth_service_log_nothing_personal(
         await execute(auth_there, f"UPDATE users SET version = {VERSION_MAX}")
         assert (await moves(ada, "frank")).status_code == 409
         for who in (ada, bob):
-            gone = await api.request(
-                "DELETE", "/v1/me", json={"password": PASSWORD}, headers=bearer(who)
-            )
+            gone = await api.delete_me(who, PASSWORD)
             assert gone.status_code == 204, gone.text
 
     given: dict[str, Any] = {"scopes": ["posts:write"], "key_days": 1, "actor": "operator:test"}
@@ -169,7 +160,7 @@ async def test_errors_of_the_auth_service_log_nothing_personal(
 async def test_errors_of_the_blog_log_nothing_personal(
     server_log: ServerLog,
     blog_there: AsyncEngine,
-    public_pem: str,
+    blog_settings: BlogApiSettings,
     signing_key: rsa.RSAPrivateKey,
     consumer_settings: ConsumerSettings,
 ) -> None:
@@ -190,14 +181,7 @@ async def test_errors_of_the_blog_log_nothing_personal(
     await settler.settle([a_delivery(an_event(nul))])
     assert len(await fetch(blog_there, "SELECT 1 FROM parked_messages")) == 3
 
-    settings = BlogApiSettings(
-        _env_file=None,
-        database_url=server_log.urls[0],
-        public_key=public_pem,
-        issuer=SOURCE,
-        limit_posts=WITHOUT_END,
-        limit_comments=WITHOUT_END,
-    )
+    settings = server_log.unlimited(blog_settings, "posts", "comments")
     async with people_of(settings, signing_key) as people:
         for size in (20, 50, 51, 200, 201, 20_000, 200_000):
             words = (f"{MARK} " * size)[:size]

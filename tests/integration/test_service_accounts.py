@@ -23,7 +23,7 @@ from auth_service.services.model import (
     TooManyApiKeys,
     UnknownScope,
 )
-from tests.support.auth_api import AuthApi, Signed, assert_problem, signed_up
+from tests.support.auth_api import AuthApi, Signed, assert_problem
 from tests.support.inbox import everything, execute, fetch
 from tests.support.locks import after_waiting
 from tests.support.statements import statements
@@ -76,9 +76,7 @@ class TestKeys:
         """No table has the secret; another secret of the service makes another hash."""
         issued = await created(auth_engine)
         key = ApiKey.parse(issued.api_key)
-
         [stored] = await fetch(auth_engine, "SELECT secret_mac FROM api_keys")
-
         assert key is not None
         assert key.secret not in await everything(auth_engine)
         assert stored.secret_mac == SECRETS.mac("api-key", key.hashed)
@@ -127,9 +125,8 @@ class TestKeys:
         assert first.key_id in str(refused.value)
         assert second.key_id in str(refused.value)
 
-        await execute(
-            auth_engine, f"UPDATE api_keys SET expires_at = now() WHERE key_id = '{first.key_id}'"
-        )
+        only = f"WHERE key_id = '{first.key_id}'"
+        await execute(auth_engine, f"UPDATE api_keys SET expires_at = now() {only}")
         third = await rotated(auth_engine, first.id)
         await revoke_key(auth_engine, second.key_id, actor=ACTOR)
         fourth = await rotated(auth_engine, first.id)
@@ -138,11 +135,8 @@ class TestKeys:
 
     async def test_a_rotating_crowd_leaves_two_live_keys(self, auth_engine: AsyncEngine) -> None:
         issued = await created(auth_engine)
-
-        ended = await asyncio.gather(
-            *(rotated(auth_engine, issued.id) for _ in range(10)), return_exceptions=True
-        )
-
+        crowd = (rotated(auth_engine, issued.id) for _ in range(10))
+        ended = await asyncio.gather(*crowd, return_exceptions=True)
         assert Counter(map(type, ended)) == {IssuedKey: 1, TooManyApiKeys: 9}
         assert len(await fetch(auth_engine, "SELECT 1 FROM api_keys")) == 2
 
@@ -237,9 +231,8 @@ class TestKeys:
         await revoke_key(auth_engine, issued.key_id, actor=ACTOR)
         await delete_service(auth_engine, issued.id, actor=ACTOR)
 
-        rows = await fetch(
-            auth_engine, "SELECT action, subject, details, actor FROM audit_log ORDER BY id"
-        )
+        query = "SELECT action, subject, details, actor FROM audit_log ORDER BY id"
+        rows = await fetch(auth_engine, query)
         of_service = {"service": issued.id}
         created_as = {"name": "feed", "scopes": ["posts:write"]}
         assert rows[0] == ("service_created", issued.id, created_as, ACTOR)
@@ -273,7 +266,7 @@ class TestAdministration:
 
     async def test_only_administrators_may(self, api: AuthApi, root: Signed) -> None:
         """401 without a token, 403 without the role, whether or not the account exists."""
-        ada = await signed_up(api, "ada@example.org")
+        ada = await api.sign_up()
         for method, path, body in self.REQUESTS:
             anonymous, known = [await api.ask(who, method, path, body) for who in (None, ada)]
             assert_problem(anonymous, 401, "authentication_required")

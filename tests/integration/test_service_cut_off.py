@@ -146,9 +146,7 @@ async def test_a_revocation_in_the_future_is_reset(api: AuthApi, feed: IssuedKey
     """The clock ran a day ahead and was set back: the account gets valid tokens."""
     tomorrow = "date_trunc('second', now()) + interval '1 day'"
     await api.execute(f"UPDATE service_accounts SET tokens_valid_after = {tomorrow}")
-
     granted = await api.service_token(feed)
-
     assert (await uses(api, granted)).status_code == 200
     [state] = await told(api.engine)
     assert state.tokens_valid_after < datetime.now(UTC) + timedelta(minutes=1)

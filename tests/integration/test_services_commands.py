@@ -100,9 +100,7 @@ async def test_people_see_the_key_once(services: Any) -> None:
         ("create blog", 2, "--scope"),
     ],
 )
-async def test_what_cannot_be_is_one_sentence(
-    services: Any, arguments: str, code: int, words: str
-) -> None:
+async def test_refusals_are_sentences(services: Any, arguments: str, code: int, words: str) -> None:
     """A missing option is an error of the command line; hashes need a secret."""
     await services(CREATE)
     ended = await services(arguments)

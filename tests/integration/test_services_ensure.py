@@ -53,9 +53,8 @@ def credentials(issued: IssuedKey | None) -> Credentials:
 
 
 async def scope(api: httpx.AsyncClient, kept: Credentials) -> str | None:
-    answer = await api.post(
-        "/oauth/token", data={"grant_type": "client_credentials"}, auth=(kept.id, kept.api_key)
-    )
+    grant = {"grant_type": "client_credentials"}
+    answer = await api.post("/oauth/token", data=grant, auth=(kept.id, kept.api_key))
     return str(answer.json()["scope"]) if answer.status_code == 200 else None
 
 
@@ -103,7 +102,6 @@ async def test_a_lost_key_is_replaced_any_number_of_times(
     """The account stays the same, and never has more than two live keys; both work."""
     lost = [Credentials("svc_0000000000000000", ""), Credentials("", "usersync_x"), None, None]
     made = [credentials(await ensure(stored=kept)) for kept in lost]
-
     assert len({each.id for each in made}) == 1
     assert [await scope(api, each) is not None for each in made] == [False, False, True, True]
     assert len(await fetch(auth_engine, "SELECT 1 FROM api_keys WHERE revoked_at IS NULL")) == 2
@@ -114,26 +112,21 @@ async def test_a_scope_is_added_and_never_taken_away(
 ) -> None:
     """An account of an older installation gets the missing scopes, and an audit entry."""
     kept = credentials(await ensure(stored=None, scopes=("posts:write",)))
-
     assert await ensure(stored=kept) is None
     assert await ensure(stored=kept, scopes=("users:reconcile",)) is None
-
     assert await scope(api, kept) == "posts:write replays:write users:reconcile"
-    [entry] = await fetch(
-        auth_engine, "SELECT subject, details FROM audit_log WHERE action = 'scopes_added'"
-    )
+    query = "SELECT subject, details FROM audit_log WHERE action = 'scopes_added'"
+    [entry] = await fetch(auth_engine, query)
     assert entry == (kept.id, {"scopes": ["replays:write", "users:reconcile"]})
 
 
 def test_one_at_a_time_replaces_the_files(tmp_path: Path) -> None:
     """Of two concurrent runs, the second finds the result of the first."""
     folder = tmp_path / "keys"
-
     with credential_files(folder) as files:
         files.save(Credentials("svc_1", "key"))
         with folder_descriptor(folder) as other, pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
     with credential_files(folder) as files:
         assert files.load() == Credentials("svc_1", "key")
 
@@ -143,9 +136,7 @@ async def test_a_folder_that_cannot_be_used_is_one_sentence(
 ) -> None:
     """No key is created that could not be stored."""
     (tmp_path / "file").touch()
-
     ended = await asyncio.to_thread(run, f"{COMMAND} {tmp_path}/file", api_environment, tmp_path)
-
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith(f"{tmp_path}/file cannot be used")
     assert ended.stderr.count("\n") == 1

@@ -10,16 +10,7 @@ import httpx
 import pytest
 
 from auth_service.settings import ApiSettings
-from tests.support.auth_api import (
-    PASSWORD,
-    AuthApi,
-    Signed,
-    assert_problem,
-    bearer,
-    serving,
-    signed_up,
-    statuses,
-)
+from tests.support.auth_api import PASSWORD, AuthApi, Signed, assert_problem, serving, statuses
 from tests.support.builders import SOURCE
 from tests.support.in_turn import in_turn
 from tests.support.relaying import outbox
@@ -41,7 +32,7 @@ async def api(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def ada(api: AuthApi) -> Signed:
-    return await signed_up(api, ADA["email"])
+    return await api.sign_up()
 
 
 class TestRefreshToken:
@@ -80,7 +71,7 @@ class TestRefreshToken:
 
     async def test_no_page_of_another_origin_signs_its_visitor_in(self, api: AuthApi) -> None:
         """Requests that browsers send without a preflight are refused, and so are preflights."""
-        await signed_up(api, ADA["email"])
+        await api.sign_up()
         origin = {"Origin": "https://evil.example"}
         form, text = "application/x-www-form-urlencoded", "text/plain"
         simple = ("", text, f"{text};application/json", form)
@@ -101,7 +92,7 @@ class TestRefresh:
     @in_turn("origin", [SOURCE, PAGE])
     async def test_a_page_gets_a_token_and_the_next_cookie(self, api: AuthApi, origin: str) -> None:
         """From this service's own origin and from allowed ones."""
-        user = await signed_up(api, f"user@{origin.removeprefix('https://')}.example")
+        user = await api.sign_up(f"user@{origin.removeprefix('https://')}.example")
         answer = await refresh(api, user["refresh_token"], Origin=origin)
 
         child = cookie_of(answer)
@@ -133,7 +124,7 @@ class TestRefresh:
 
     async def test_an_ended_session_clears_the_cookie(self, api: AuthApi, ada: Signed) -> None:
         """So does a session whose row is gone, and a token of another kind."""
-        assert (await api.post("/v1/signout", headers=bearer(ada))).status_code == 204
+        assert (await api.ask(ada, "POST", "/v1/signout")).status_code == 204
         gone = (await api.sign_in()).json()
         await api.execute("DELETE FROM sessions WHERE ended_at IS NULL")
 
@@ -153,7 +144,7 @@ class TestSignOut:
 
     async def test_local_and_others_end_these_alone(self, api: AuthApi, ada: Signed) -> None:
         """Of this user, which no other service needs to know; scopes that exist, with a token."""
-        bob = await signed_up(api, "bob@example.org")
+        bob = await api.sign_up("bob@example.org")
         more = [(await api.sign_in()).json() for _ in range(4)]
         assert_problem(await api.post("/v1/signout"), 401, "authentication_required")
         assert_problem(await sign_out(api, ada, "all"), 422, "invalid_request")
@@ -173,7 +164,7 @@ class TestSignOut:
     async def test_global_ends_all_and_tells_every_service(self, api: AuthApi, ada: Signed) -> None:
         """The event has ``tokens_valid_after``; the audit log names the actor."""
         other = (await api.sign_in()).json()
-        bob = await signed_up(api, "bob@example.org")
+        bob = await api.sign_up("bob@example.org")
 
         answer = await sign_out(api, ada, "global")
 
@@ -203,7 +194,7 @@ class TestSessions:
 
     async def test_they_are_listed_with_what_tells_them_apart(self, api: AuthApi) -> None:
         for email in (ADA["email"], "bob@example.org"):
-            await signed_up(api, email)
+            await api.sign_up(email)
         other = await api.post("/v1/signin", json=ADA, headers={"User-Agent": "Phone" + "!" * 500})
 
         answer = await api.ask(other.json(), "GET", "/v1/me/sessions")
@@ -224,7 +215,7 @@ class TestSessions:
     async def test_one_of_them_can_be_ended(self, api: AuthApi, ada: Signed) -> None:
         """Not another user's, which is not found like an unknown one."""
         other = (await api.sign_in()).json()
-        bob = await signed_up(api, "bob@example.org")
+        bob = await api.sign_up("bob@example.org")
         listed = (await api.ask(ada, "GET", "/v1/me/sessions")).json()["items"]
         [session] = [each["id"] for each in listed if not each["current"]]
         path, unknown = [f"/v1/me/sessions/{each}" for each in (session, uuid4())]

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from auth_service.app import create_app
 from auth_service.settings import ApiSettings
 from service_kit.process.rates import Rate
-from tests.support.auth_api import ADA, PASSWORD, AuthApi, assert_problem, signed_up
+from tests.support.auth_api import ADA, PASSWORD, AuthApi, assert_problem
 from tests.support.guesses import guesses_allowed
 from tests.support.processes import Process, running
 from tests.support.statements import statements
@@ -55,7 +55,7 @@ class TestWhatIsTold:
     async def test_an_unknown_address_causes_the_same_work(self, app: FastAPI) -> None:
         """The same statements in the same order, one hash with the same parameters, one answer."""
         api = AuthApi(app)
-        await signed_up(api, ADA)
+        await api.sign_up()
         done, answers = [], set()
         for email in (ADA, "nobody@example.org", "no address"):
             with work() as statements_and_hashes:
@@ -73,7 +73,7 @@ class TestWhatIsTold:
     async def test_an_unknown_address_is_delayed_like_a_known_one(self, app: FastAPI) -> None:
         """429 after the same number of attempts, with the same text, in any spelling."""
         answers: list[list[tuple[int, str | None]]] = []
-        await signed_up(AuthApi(app), ADA)
+        await AuthApi(app).sign_up()
         for email, address in ((ADA, "192.0.2.8"), ("nobody@example.org", "192.0.2.9")):
             spellings = [email, email.upper(), email.title(), email.swapcase()] * 2
             api = AuthApi(app, address)
@@ -89,7 +89,7 @@ class TestWhatIsTold:
         """Known users by id; networks by a keyed hash, the same for one network."""
         with structlog.testing.capture_logs() as lines:
             api = AuthApi(app)
-            ada = await signed_up(api, ADA)
+            ada = await api.sign_up()
             await api.sign_in()
             await api.sign_in(password="wrong")
             await api.sign_in("nobody@example.org", "wrong")
@@ -135,7 +135,7 @@ class TestGuessing:
     async def test_who_waits_may_try_again(self, app: FastAPI) -> None:
         """A delay is not a lock: the right password signs in and resets the failures."""
         api = AuthApi(app)
-        await signed_up(api, ADA)
+        await api.sign_up()
         for _ in range(5):
             await api.sign_in(password="wrong")
         assert_problem(await api.sign_in(), 429, "too_many_requests")
@@ -148,7 +148,6 @@ class TestGuessing:
         api = AuthApi(app, "203.0.113.1")
         answers = [await api.sign_in(f"u{n}@example.org", "wrong") for n in range(12)]
         elsewhere = await AuthApi(app).sign_in("u1@example.org", "wrong")
-
         assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
         assert answers[-1].json()["violated-policies"] == ["signin_failures"]
         assert elsewhere.status_code == 401
@@ -175,7 +174,7 @@ class TestGuessing:
     async def test_a_known_owner_is_never_locked_out_by_others(self, app: FastAPI) -> None:
         """The account's limit is spent from everywhere; on their own network they still sign in."""
         home = AuthApi(app)
-        await signed_up(home, ADA)
+        await home.sign_up()
         attackers = [AuthApi(app, f"203.0.113.{n}") for n in range(20)]
         guesses = [await attacker.sign_in(password="wrong") for attacker in attackers]
         at_a_new_place = await AuthApi(app, "203.0.113.20").sign_in()
@@ -208,7 +207,7 @@ class TestStoredHash:
         """With today's parameters, nothing else; nobody is refused as another one was faster."""
         weaker = PasswordHasher(1, 8, 1).hash(PASSWORD)
         api = AuthApi(app)
-        ada = await signed_up(api, ADA)
+        ada = await api.sign_up()
         await api.execute(f"UPDATE users SET password_hash = '{weaker}'")
         events = await api.fetch("SELECT event_id FROM outbox_events")
 

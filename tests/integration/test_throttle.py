@@ -315,7 +315,6 @@ class TestTries:
         for n in range(10):
             await few.succeed(account=ADA if n % 2 else f"person-{n}@example.org")
             await withdraw_attempt(tries.limits.here, await few.begin())
-
         for _ in range(2):
             await few.begin(account="bob@example.org")
         assert (await few.refused(account="eve@example.org")).names == ["signin_failures"]

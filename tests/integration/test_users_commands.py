@@ -20,7 +20,7 @@ from auth_service.accounts.sign_up import sign_up
 from auth_service.users.model import NoSuchUser
 from auth_service.users.passwords import Passwords
 from service_kit.process.actors import operator
-from tests.support.auth_api import PASSWORD, AuthApi, Signed, assert_problem, signed_up
+from tests.support.auth_api import PASSWORD, AuthApi, Signed, assert_problem
 from tests.support.forks import Fork
 from tests.support.in_turn import in_turn
 from tests.support.processes import run, words
@@ -142,9 +142,8 @@ def users(auth_url: str, tmp_path: Path, api: AuthApi) -> Commands:
 class TestCreateAdmin:
     async def test_with_the_password_from_standard_input(self, users: Commands) -> None:
         """An account that signs in and administers, with its event and audit entry."""
-        ended = await users.done(
-            "create-admin", "Root@Example.org", typed=f"{PASSWORD}\nx\n".encode()
-        )
+        typed = f"{PASSWORD}\nx\n".encode()
+        ended = await users.done("create-admin", "Root@Example.org", typed=typed)
 
         assert PASSWORD not in ended.stdout + ended.stderr
         assert await users.signs_in(ROOT, PASSWORD)
@@ -161,11 +160,8 @@ class TestCreateAdmin:
     async def test_without_one_a_strong_one_is_made(self, users: Commands, typed: bytes) -> None:
         """It is shown once, by the command; also for an unverified account that exists."""
         new, squatted = [f"{who}{len(typed)}@example.org" for who in ("user", "squatter")]
-        await signed_up(users.api, squatted)
-        for address, account, options in (
-            (new, "new", []),
-            (squatted, "existing", ["--existing"]),
-        ):
+        await users.api.sign_up(squatted)
+        for address, account, options in ((new, "new", []), (squatted, "existing", ["--existing"])):
             ended = await users("create-admin", address, "--json", *options, typed=typed)
             shown = json.loads(ended.stdout)
             assert shown.keys() == {"id", "email", "account", "password"}
@@ -177,7 +173,7 @@ class TestCreateAdmin:
 
     async def test_an_account_that_exists_is_refused(self, users: Commands) -> None:
         """Anybody may have signed up with the address first, and must not own the system."""
-        user = (await signed_up(users.api, ROOT))["user"]
+        user = (await users.api.sign_up(ROOT))["user"]
         for address, verified in ((ROOT, False), ("ROOT@Example.ORG", True)):
             await users.execute(f"UPDATE users SET email_verified = {verified}")
             before = await users.fetch("SELECT * FROM users")
@@ -191,7 +187,7 @@ class TestCreateAdmin:
         self, users: Commands
     ) -> None:
         """The person who signed up with the address retains no password, session, token or link."""
-        squatter = await signed_up(users.api, ROOT)
+        squatter = await users.api.sign_up(ROOT)
         user_id = squatter["user"]["id"]
         await users.execute(
             "UPDATE users SET roles = '{editor}'",
@@ -218,14 +214,12 @@ class TestCreateAdmin:
 
     async def test_a_confirmed_verified_account_keeps_its_password(self, users: Commands) -> None:
         """Its sessions end nevertheless, each time; the command says that the password stays."""
-        await signed_up(users.api, ROOT)
+        await users.api.sign_up(ROOT)
         await users.execute("UPDATE users SET email_verified = true")
         for _ in range(2):
             before = (await users.api.sign_in(ROOT)).json()
 
-            ended = await users.done(
-                "create-admin", ROOT, "--existing", typed=b"another password\n"
-            )
+            ended = await users.done("create-admin", ROOT, "--existing", typed=OTHER.encode())
 
             assert "keeps its password" in ended.stderr
             await users.assert_cut_off(before)
@@ -237,7 +231,7 @@ class TestCreateAdmin:
         A mistyped address makes nobody an administrator; on a disabled account the role would
         have no effect.
         """
-        await signed_up(users.api, "off@example.org")
+        await users.api.sign_up("off@example.org")
         await users.execute("UPDATE users SET status = 'disabled'")
         before = await users.fetch("SELECT * FROM users")
         for arguments, typed, sentence in (
@@ -263,7 +257,6 @@ class TestCreateAdmin:
             looked_at: Any = replace(user, **change)
             with pytest.raises(NoSuchUser):
                 await promote(api.engine, passwords, looked_at, password=None, **given)
-
         assert (await api.fetch("SELECT roles FROM users"))[0].roles == []
 
     async def test_more_roles_come_in_one_step(self, users: Commands) -> None:
@@ -288,10 +281,8 @@ class TestCreateAdmin:
 
     async def test_on_a_terminal_one_is_made_when_none_is_typed(self, users: Commands) -> None:
         """It is on standard output, so that it can be redirected to a safe place."""
-        code, printed, shown = await users.on_a_terminal(
-            "create-admin", ROOT, "--json", typed=[(FIRST, ""), (AGAIN, "")]
-        )
-
+        command, typed = ("create-admin", ROOT, "--json"), [(FIRST, ""), (AGAIN, "")]
+        code, printed, shown = await users.on_a_terminal(*command, typed=typed)
         assert code == 0, shown
         password = json.loads(printed)["password"]
         assert password not in shown
@@ -416,9 +407,7 @@ class TestErase:
         """More than fit a command line or a report of reconcile; one of them is unknown."""
         ids = await users.add(1050)
         unknown = str(uuid4())
-
         ended = await users("erase", "-", typed="\n".join([*ids, unknown]).encode())
-
         assert ended.returncode == 1
         assert ended.stdout.splitlines() == [f"{user_id}  erased" for user_id in ids]
         assert f"{unknown}  unknown user id" in ended.stderr

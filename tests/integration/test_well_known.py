@@ -82,9 +82,8 @@ class TestMetadata:
         async with serving(moved) as api:
             metadata = (await api.get(METADATA)).json()
 
-        addresses = [
-            value for name, value in metadata.items() if name.endswith(("_endpoint", "_uri"))
-        ]
+        kinds = ("_endpoint", "_uri")
+        addresses = [value for name, value in metadata.items() if name.endswith(kinds)]
         assert metadata["issuer"] == SOURCE
         assert len(addresses) == 4
         assert all(address.startswith("https://new.example/auth/") for address in addresses)
@@ -95,7 +94,6 @@ class TestMetadata:
         async with serving(api_settings.model_copy(update={"issuer": issuer})) as api:
             found = await api.get(f"{METADATA}/auth")
             other = await api.get(f"{METADATA}/other")
-
         assert found.status_code == 200
         assert found.json()["issuer"] == issuer
         assert found.json()["token_endpoint"] == "https://example.org/auth/oauth/token"

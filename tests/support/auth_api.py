@@ -69,6 +69,9 @@ class AuthApi(httpx.AsyncClient):
         form = {"grant_type": "client_credentials", **form}
         return await self.post("/oauth/token", data=form, auth=auth)
 
+    async def sign_up(self, email: str = ADA) -> Signed:
+        return await signed_up(self, email)
+
     async def sign_in(self, email: str = ADA, password: str = PASSWORD) -> httpx.Response:
         return await self.post("/v1/signin", json={"email": email, "password": password})
 
