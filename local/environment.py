@@ -9,10 +9,10 @@ its account. Addresses without `LOCAL_CHECKOUT` were set on purpose and are used
 import os
 
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from local.errors import LocalError
 from local.paths import LOCAL, ROOT, VHOST, socket_folder
+from service_kit.database import address
 from service_kit.process import broker_addresses
 
 EMBEDDED = LOCAL / "postgres"
@@ -49,12 +49,11 @@ def database_url(service: str) -> str | None:
     if not value:
         return None
     try:
-        folder = make_url(value).query.get("host")
-    except ArgumentError as error:
-        raise LocalError(
-            f"{name} is not a valid URL; write postgresql+asyncpg://user:password@host/database."
-        ) from error
-    return None if folder == str(socket_folder(EMBEDDED)) else value
+        checked = address.checked(value)
+    except ValueError as error:
+        raise LocalError(f"{name}: {error}.") from error
+    folder = make_url(checked).query.get("host")
+    return None if folder == str(socket_folder(EMBEDDED)) else checked
 
 
 def amqp_url(service: str) -> str | None:

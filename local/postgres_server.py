@@ -125,8 +125,13 @@ class PostgresServer:
 
 
 def _dsn(url: URL) -> str:
-    # SQLAlchemy says ssl; libpq's and asyncpg's URLs say sslmode.
-    query = {("sslmode" if key == "ssl" else key): value for key, value in url.query.items()}
+    # SQLAlchemy says ssl and repeats host; libpq's and asyncpg's URLs say sslmode and host=a,b.
+    query = {
+        ("sslmode" if key == "ssl" else key): value if isinstance(value, str) else ",".join(value)
+        for key, value in url.query.items()
+    }
+    if "," in query.get("host", ""):
+        query.setdefault("target_session_attrs", "read-write")
     return _render(url.set(drivername="postgresql", query=query))
 
 

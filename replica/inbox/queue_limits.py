@@ -18,7 +18,7 @@ from contracts.events.queues import DELIVERY_LIMIT, REPLAY_LENGTH_MAX
 from replica.queue_names import QueueNames
 from replica.settings import ConsumerSettings
 from service_kit.http import trusted
-from service_kit.process.broker_addresses import split_addresses
+from service_kit.process.broker_addresses import split_addresses, tls_context
 
 log = structlog.get_logger()
 
@@ -93,7 +93,7 @@ async def _log_strict_limits(names: QueueNames, base_url: str, address: str) -> 
         base_url=base_url,
         auth=(unquote(parts.username or "guest"), unquote(parts.password or "guest")),
         timeout=TIMEOUT_SECONDS,
-        verify=trusted.authorities(),
+        verify=tls_context(address) or trusted.authorities(),
         trust_env=False,
     ) as client:
         for queue, needed in ((names.live, NEEDED_LIVE), (names.replay, NEEDED_REPLAY)):

@@ -13,7 +13,6 @@ Not here: declarations on the broker, and retries.
 import asyncio
 import re
 import shlex
-import ssl
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -38,7 +37,8 @@ from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 from pamqp.commands import Connection
 
 from service_kit.broker.seam import SeamConnection
-from service_kit.process.broker_addresses import split_addresses
+from service_kit.process.broker_addresses import TLS, split_addresses, tls_context
+from service_kit.process.tls import why_refused
 
 log = structlog.get_logger()
 
@@ -110,11 +110,16 @@ async def connect(amqp_urls: str, *, name: str, bulk: bool = False) -> AbstractC
 
 async def _connect(address: str, seconds: float, *, name: str, bulk: bool) -> AbstractConnection:
     try:
+        context = tls_context(address)
+    except ValueError as error:  # its files were there at the start
+        raise BrokerTrouble(f"{TLS.setting}: {error}") from None
+    try:
         return await aio_pika.connect(
             address,
             timeout=seconds,
             heartbeat=_heartbeat(address),
             name=name,
+            ssl_context=context,
             connection_class=SeamConnection if bulk else aio_pika.Connection,
         )
     except BROKER_ERRORS as error:
@@ -207,13 +212,19 @@ def _why_not_connected(error: Exception, address: str, seconds: float) -> str:
         return f"the broker at {place} offers no way to sign in with a password: enable PLAIN there"
     if isinstance(error, InvalidFrameError | ConnectionNotAllowed):
         return _not_let_in(_last_word(error), user, _vhost(parts.path), place)
-    if isinstance(cause, ssl.SSLCertVerificationError):
+    if why := why_refused(error, TLS, parts.hostname or "localhost"):
+        return f"TLS with the broker at {place} fails: {why}"
+    ended = ConnectionResetError | BrokenPipeError | asyncio.IncompleteReadError
+    if isinstance(error.__cause__, ended) and parts.scheme == "amqps":
+        # With TLS 1.3 the client learns of it after the handshake, if its own words do not cross.
         return (
-            f"TLS with the broker at {place} fails ({cause.verify_message}): trust its certificate"
-            " (cafile=… in the address), or use the name that it is made out to"
+            f"TLS with the broker at {place} fails: it ends the connection; it may demand a"
+            f" client's certificate ({TLS.certificate}=… and {TLS.key}=… in {TLS.setting})"
         )
-    if isinstance(cause, ssl.SSLError):
-        return f"TLS with the broker at {place} fails ({cause.reason}): is it a port for amqp:// ?"
+    if isinstance(error.__cause__, ended):
+        return (
+            f"the broker is away ({place} ends the connection; if it expects TLS, write amqps://)"
+        )
     if isinstance(cause, gaierror):
         return f"the broker is away (no machine is known as {parts.hostname})"
     if isinstance(cause, ConnectionRefusedError):
@@ -221,7 +232,10 @@ def _why_not_connected(error: Exception, address: str, seconds: float) -> str:
     if isinstance(cause, TimeoutError):
         return f"the broker is away (no answer from {place} within {seconds:.0f} s)"
     if isinstance(error, IncompatibleProtocolError):
-        return f"what listens at {place} is no AMQP broker: correct the address in …_AMQP_URL"
+        return (
+            f"what listens at {place} is no AMQP broker, or expects TLS (amqps://): correct the"
+            " address in …_AMQP_URL"
+        )
     return f"the broker is away ({place}: {type(cause).__name__})"
 
 

@@ -83,6 +83,10 @@ def is_misuse(error: BaseException) -> bool:
     )
 
 
+class DatabaseRefused(ConnectionError):
+    """The way to the database is not as the address demands; the message names the remedy."""
+
+
 IS_READ_ONLY: Final = "SELECT current_setting('transaction_read_only')::boolean AS is_it"
 
 

@@ -15,13 +15,15 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import asyncpg
+import structlog
 from sqlalchemy import event
-from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from service_kit.database.away import sqlstate
+from service_kit.database.address import TLS, Address, read
+from service_kit.database.away import DatabaseRefused, sqlstate
 from service_kit.database.sessions import (
     AT_LEAST_ON,
     ENCODING,
@@ -32,6 +34,9 @@ from service_kit.database.sessions import (
     is_spent,
     require_suitable,
 )
+from service_kit.process.tls import why_refused
+
+log = structlog.get_logger()
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
 """A database that is there accepts in milliseconds."""
@@ -144,36 +149,29 @@ def _engine(
     command_seconds: float | None,
     **options: Any,
 ) -> AsyncEngine:
+    address = read(database_url)
     arguments: dict[str, Any] = {
-        "async_creator_fn": _Connector(session).connect,
+        "async_creator_fn": _Connector(session, address).connect,
         "timeout": CONNECT_TIMEOUT_SECONDS,
         "command_timeout": command_seconds,
         **more,
     }
-    if _names_several_servers(database_url):
-        arguments["target_session_attrs"] = "read-write"
     engine = create_async_engine(
-        database_url, hide_parameters=True, connect_args=arguments, **options
+        address.url, hide_parameters=True, connect_args=arguments, **options
     )
     event.listen(engine.sync_engine, "checkout", _look_at)
     event.listen(engine.sync_engine, "handle_error", _judge)
     return engine
 
 
-def _names_several_servers(database_url: str) -> bool:
-    """Whether the address leaves open which of several servers it is, and not how to choose."""
-    query = make_url(database_url).query
-    hosts = query.get("host", ())
-    several = len(hosts) > 1 if isinstance(hosts, tuple) else "," in hosts
-    return several and "target_session_attrs" not in query
-
-
 class _Connector:
     """Connects, and makes of each connection the session that it has to be."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, address: Address) -> None:
         self._session = session
+        self._address = address
         self._added = SINCE_17
+        self._logged: str | None = None
 
     async def connect(self, *args: Any, **options: Any) -> "asyncpg.Connection[Any]":
         """A session.
@@ -203,11 +201,64 @@ class _Connector:
         return driver
 
     async def _connect(self, *args: Any, **options: Any) -> "asyncpg.Connection[Any]":
+        """Connect to the first server that responds and will do.
+
+        Each has its share of the time: one whose machine has vanished must not use up all of it.
+        """
         settings = self._session.startup() | self._added
-        driver: asyncpg.Connection[Any] = await asyncpg.connect(
-            *args, server_settings=settings, **options
-        )
+        servers = _servers(options.pop("host", None), options.pop("port", None))
+        options["timeout"] /= len(servers)
+        errors: list[Exception] = []
+        for host, port in servers:
+            try:
+                driver = await self._connect_to(
+                    host, *args, port=port, server_settings=settings, **options
+                )
+            except (OSError, asyncpg.CannotConnectNowError) as error:
+                errors.insert(0, error)
+            except asyncpg.TargetServerAttributeNotMatched as error:
+                errors.append(error)  # says the least
+            else:
+                self._logged = None
+                return driver
+        raise errors[0]
+
+    async def _connect_to(
+        self, host: str | None, *args: Any, **options: Any
+    ) -> "asyncpg.Connection[Any]":
+        options["target_session_attrs"] = self._address.target
+        try:
+            options["ssl"] = self._address.context()
+            driver: asyncpg.Connection[Any] = await asyncpg.connect(*args, host=host, **options)
+        except OSError as error:
+            why = _why_not_over_tls(error, host or "localhost")
+            if why is None:
+                raise
+            if why != self._logged and structlog.is_configured():  # a command has no log
+                log.warning("database.refused", reason=why)
+                self._logged = why
+            raise DatabaseRefused(why) from None
+        except ValueError as error:  # a file was there at the start
+            raise DatabaseRefused(f"{TLS.setting}: {error}") from None
         return driver
+
+
+def _servers(hosts: Any, ports: Any) -> list[tuple[str | None, int | None]]:
+    """Each server that the dialect found in the address."""
+    if isinstance(hosts, list):
+        return list(zip(hosts, ports, strict=True))
+    return [(hosts, ports)]
+
+
+def _why_not_over_tls(error: OSError, host: str) -> str | None:
+    place = f"TLS with the database on {host} fails"
+    if "rejected SSL upgrade" in str(error):
+        return (
+            f"{place}: the server does not offer it; turn it on there (ssl = on), or write"
+            f" sslmode=disable in {TLS.setting}"
+        )
+    why = why_refused(error, TLS, host)
+    return None if why is None else f"{place}: {why}"
 
 
 def _look_at(adapted: Any, entry: ConnectionPoolEntry, _: object) -> None:

@@ -3,26 +3,11 @@
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
+from service_kit.database import address
 from service_kit.process.settings import ServiceSettings
 
-
-def _with_asyncpg(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    address = f"postgresql+asyncpg://{rest}"
-    is_usable = bool(separator) and scheme in ("postgresql", "postgres", "postgresql+asyncpg")
-    try:
-        make_url(address)
-    except (ArgumentError, ValueError):
-        is_usable = False
-    if not is_usable:
-        raise ValueError("must be the address of a PostgreSQL database (postgresql://…)")
-    return address
-
-
-DatabaseUrl = Annotated[str, AfterValidator(_with_asyncpg)]
+DatabaseUrl = Annotated[str, AfterValidator(address.checked)]
 """The address of a PostgreSQL database, always with the asyncpg driver."""
 
 

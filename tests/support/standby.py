@@ -35,8 +35,8 @@ class ReplicatedDatabase:
     def __init__(
         self, service: str, primary: EmbeddedPostgres, standby: EmbeddedPostgres, proxy: Proxy
     ) -> None:
-        self._primary = primary
-        self._standby = standby
+        self.primary = primary
+        self.standby = standby
         self._proxy = proxy
         self.url = url_through(proxy, primary.server.url(service))
         """The database's address, before the failover and after it."""
@@ -44,13 +44,13 @@ class ReplicatedDatabase:
         """The standby's own address; it can be read all the time."""
 
     def fall_behind(self) -> None:
-        leave_behind(self._primary)
+        leave_behind(self.primary)
 
     async def fail_over(self) -> None:
         """Kill the primary, promote the standby, and move the address to it."""
-        await asyncio.to_thread(self._primary.kill)
-        await asyncio.to_thread(self._standby.server.execute, "SELECT pg_promote()")
-        self._proxy.move(sockets_of(self._standby.server), PORT)
+        await asyncio.to_thread(self.primary.kill)
+        await asyncio.to_thread(self.standby.server.execute, "SELECT pg_promote()")
+        self._proxy.move(sockets_of(self.standby.server), PORT)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Self-signed certificates for servers that a test runs."""
+"""Certificates for servers that a test runs: self-signed, or of an authority that it makes."""
 
 import ssl
 from collections.abc import Sequence
@@ -48,3 +48,46 @@ def server_context(folder: Path, host: str = "localhost") -> tuple[ssl.SSLContex
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(public, private)
     return context, public
+
+
+class Authority:
+    """A certificate authority whose files are in ``folder``.
+
+    ``file`` is its certificate; servers and clients are issued theirs by ``issue``.
+    """
+
+    def __init__(self, folder: Path, name: str = "authority") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self.file, key = self_signed(folder, [name])
+        self._certificate = x509.load_pem_x509_certificate(self.file.read_bytes())
+        self._key = serialization.load_pem_private_key(key.read_bytes(), None)
+
+    def issue(self, *hosts: str, days: int = 1) -> tuple[Path, Path]:
+        """Issue a certificate for names or IP addresses; return its file and that of the key.
+
+        Parameters:
+            days: until it expires; it has expired if they are negative.
+        """
+        assert isinstance(self._key, ec.EllipticCurvePrivateKey)
+        key = ec.generate_private_key(ec.SECP256R1())
+        now, day = datetime.now(UTC), timedelta(days=1)
+        names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hosts[0])]))
+            .issuer_name(self._certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 10 * day)
+            .not_valid_after(now + days * day)
+            .add_extension(names, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+        stem = f"{hosts[0]}-{made.serial_number:x}"
+        public, private = self._folder / f"{stem}.crt", self._folder / f"{stem}.key"
+        public.write_bytes(made.public_bytes(pem))
+        private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+        private.chmod(0o600)
+        return public, private
