@@ -209,23 +209,13 @@ STATIONS = """async ([near, far, apart]) => {
 
 BOTH = {"pipe": "quiet", "users": 642, "users_deleted": 3, "last_heartbeat_age_seconds": 1.0}
 NEAR = {
-    **BOTH,
-    "unpublished": 0,
-    "relay": "active",
-    "queues": [],
+    **(BOTH | {"unpublished": 0, "relay": "active", "queues": []}),
     **dict.fromkeys(("replay", "trouble", "clock")),
 }
 FAR = {
-    **BOTH,
-    "users_provisional": 0,
-    "consumers": 1,
-    "consumers_stopped": 0,
-    "consumer_age_seconds": 1.0,
-    "queue_depth": 0,
-    "replay_queue_depth": 0,
-    "dead_queue_depth": 0,
-    "lag_seconds": 0.1,
-    "parked_messages": 0,
+    **(BOTH | {"consumers": 1, "consumer_age_seconds": 1.0, "lag_seconds": 0.1}),
+    **dict.fromkeys(("users_provisional", "consumers_stopped", "parked_messages"), 0),
+    **dict.fromkeys(("queue_depth", "replay_queue_depth", "dead_queue_depth"), 0),
     **dict.fromkeys(("degraded", "reconcile_trouble", "last_reconcile", "clock")),
 }
 

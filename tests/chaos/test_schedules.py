@@ -18,7 +18,6 @@ ADA = UUID(int=1)
 def test_a_schedule_is_a_function_of_its_seed() -> None:
     """Nearly every seed has another one."""
     schedules = [drawn(seed) for seed in range(200)]
-
     assert schedules == [drawn(seed) for seed in range(200)]
     assert len({schedule.faults for schedule in schedules}) == len(schedules)
     assert {fault.kind for schedule in schedules for fault in schedule.faults} == set(Kind)
@@ -41,7 +40,6 @@ def test_a_difference_without_a_name_is_found(samples: list[object], is_found: b
         at = number * UNNAMED_SECONDS_MAX / (len(samples) - 2)
         named = None if sample == "all" else {ADA} if sample == "named" else set()
         watch.note(at, {ADA} if sample else set(), named)
-
     assert bool(watch.unnamed) is is_found
 
 
@@ -52,6 +50,5 @@ def test_five_schedules_keep_every_promise() -> None:
     seeds = [str(seed) for seed in SEEDS]
     words = ("-W", "ignore", "-m", "tests.chaos", "--seed", *seeds)
     done = python(*words, cwd=Path(__file__).parents[2], timeout=None)
-
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr

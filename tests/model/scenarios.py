@@ -1,100 +1,79 @@
 """Name the scenarios that are explored, and the readings that are known to be unsound."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tests.model.rules import Fault, Rules, Scenario
 from tests.model.state import Left
 
 _ALL: Final = frozenset(Fault)
 
-CALM: Final = Scenario("no fault", Left(changes=2, beats=1, faults=0, comparisons=1), frozenset())
 
-_ONE_FAULT: Final = Left(changes=2, beats=0, faults=1, comparisons=1)
+def _scenario(
+    name: str,
+    faults: Iterable[Fault] = (),
+    *,
+    changes: int = 2,
+    beats: int = 0,
+    budget: int = 1,
+    comparisons: int = 1,
+    **how: Any,
+) -> Scenario:
+    """Return a scenario with these numbers; ``budget`` is how many of the faults may happen."""
+    faults = frozenset(faults)
+    left = Left(
+        changes=changes, beats=beats, faults=budget if faults else 0, comparisons=comparisons
+    )
+    return Scenario(name, left, faults, **how)
+
+
+CALM: Final = _scenario("no fault", beats=1)
+
+_OF_BOTH_ENDS: Final = (Fault.RELAY_CRASH, Fault.REFUSAL, Fault.THAW, Fault.REDELIVERY)
+_REFUSED: Final = (Fault.RELAY_CRASH, Fault.REFUSAL)
+_FAILOVERS: Final = (Fault.SOURCE_FAILOVER, Fault.REPLICA_FAILOVER)
+_URGENT: Final[dict[str, Any]] = {"has_urgent": True, "has_urgent_queue": True}
+_AGAIN: Final = (Fault.PARKING, Fault.REPLAY)
+_REORDERED: Final = (Fault.PURGE, Fault.OVERTAKING, Fault.REDELIVERY)
+_SOURCE: Final = (Fault.SOURCE_FAILOVER,)
+"""Faults of several scenarios."""
 
 QUICK: Final = (
     CALM,
-    Scenario(
-        "faults of relay and consumer",
-        _ONE_FAULT,
-        frozenset({Fault.RELAY_CRASH, Fault.REFUSAL, Fault.THAW, Fault.REDELIVERY}),
+    _scenario("faults of relay and consumer", _OF_BOTH_ENDS),
+    _scenario(
+        "parked and replayed messages", (*_AGAIN, Fault.THAW), changes=3, budget=2, comparisons=0
     ),
-    Scenario(
-        "parked and replayed messages",
-        Left(changes=3, beats=0, faults=2, comparisons=0),
-        frozenset({Fault.PARKING, Fault.REPLAY, Fault.THAW}),
-    ),
-    Scenario(
-        "messages parked or replayed during a comparison",
-        _ONE_FAULT,
-        frozenset({Fault.PARKING, Fault.REPLAY}),
-    ),
-    Scenario(
-        "a purge, and tokens before events", _ONE_FAULT, frozenset({Fault.PURGE, Fault.PROVISION})
-    ),
-    Scenario(
-        "urgent events",
-        Left(changes=3, beats=0, faults=1, comparisons=0),
-        frozenset({Fault.RELAY_CRASH, Fault.REFUSAL}),
-        has_urgent=True,
-        has_urgent_queue=True,
-    ),
-    Scenario(
-        "urgent events during a comparison",
-        Left(changes=2, beats=0, faults=0, comparisons=1),
-        frozenset(),
-        has_urgent=True,
-        has_urgent_queue=True,
-    ),
-    Scenario("a failover of the replica", _ONE_FAULT, frozenset({Fault.REPLICA_FAILOVER})),
-    Scenario("a failover of the source", _ONE_FAULT, frozenset({Fault.SOURCE_FAILOVER})),
-    Scenario(
-        "a failover of the source that loses a heartbeat",
-        Left(changes=1, beats=1, faults=1, comparisons=1),
-        frozenset({Fault.SOURCE_FAILOVER}),
-    ),
-    Scenario("damage by hand", _ONE_FAULT, frozenset({Fault.DAMAGE}), asks_operator=True),
-    Scenario("damage past the triggers", _ONE_FAULT, frozenset({Fault.SILENT_DAMAGE})),
-    Scenario(
-        "two users",
-        _ONE_FAULT,
-        frozenset({Fault.PURGE, Fault.OVERTAKING, Fault.REDELIVERY}),
-        users=2,
-    ),
+    _scenario("messages parked or replayed during a comparison", _AGAIN),
+    _scenario("a purge, and tokens before events", (Fault.PURGE, Fault.PROVISION)),
+    _scenario("urgent events", _REFUSED, changes=3, comparisons=0, **_URGENT),
+    _scenario("urgent events during a comparison", **_URGENT),
+    _scenario("a failover of the replica", (Fault.REPLICA_FAILOVER,)),
+    _scenario("a failover of the source", _SOURCE),
+    _scenario("a failover of the source that loses a heartbeat", _SOURCE, changes=1, beats=1),
+    _scenario("damage by hand", (Fault.DAMAGE,), asks_operator=True),
+    _scenario("damage past the triggers", (Fault.SILENT_DAMAGE,)),
+    _scenario("two users", _REORDERED, users=2),
 )
 """Explored completely, in some seconds."""
 
+_PAIRS: Final[dict[str, Any]] = {"beats": 1, "budget": 2}
+
 DEEP: Final = (
-    Scenario(
-        "pairs of faults of relay and consumer",
-        Left(changes=2, beats=1, faults=2, comparisons=1),
-        _ALL - {Fault.SOURCE_FAILOVER, Fault.REPLICA_FAILOVER, Fault.DAMAGE},
+    _scenario(
+        "pairs of faults of relay and consumer", _ALL - {*_FAILOVERS, Fault.DAMAGE}, **_PAIRS
     ),
-    Scenario(
-        "failovers of both databases",
-        Left(changes=2, beats=1, faults=2, comparisons=1),
-        frozenset({Fault.SOURCE_FAILOVER, Fault.REPLICA_FAILOVER, Fault.PARKING}),
-        asks_operator=True,
+    _scenario(
+        "failovers of both databases", (*_FAILOVERS, Fault.PARKING), asks_operator=True, **_PAIRS
     ),
-    Scenario(
-        "two users and every fault",
-        Left(changes=3, beats=1, faults=2, comparisons=1),
-        _ALL,
-        users=2,
-        asks_operator=True,
-    ),
+    _scenario("two users and every fault", _ALL, changes=3, users=2, asks_operator=True, **_PAIRS),
 )
 """Explored as far as a minute allows."""
 
-EVERYTHING: Final = Scenario(
-    "everything",
-    Left(changes=5, beats=3, faults=4, comparisons=3),
-    _ALL,
-    users=2,
-    asks_operator=True,
-    has_urgent=True,
-    has_urgent_queue=True,
-)
+_MANY: Final = {"changes": 5, "beats": 3, "budget": 4, "comparisons": 3}
+
+EVERYTHING: Final = _scenario("everything", _ALL, **_MANY, **_URGENT, users=2, asks_operator=True)
 """Far too large for an exhaustive search: explored at random."""
 
 
@@ -107,21 +86,8 @@ class Reading:
     finding: str
 
 
-def _reading(
-    finding: str,
-    rules: Rules,
-    *faults: Fault,
-    budget: int = 1,
-    changes: int = 2,
-    comparisons: int = 1,
-    beats: int = 0,
-    asks_operator: bool = False,
-) -> Reading:
-    left = Left(
-        changes=changes, beats=beats, faults=budget if faults else 0, comparisons=comparisons
-    )
-    scenario = Scenario("unsound", left, frozenset(faults), asks_operator=asks_operator)
-    return Reading(rules, scenario, finding)
+def _reading(finding: str, rules: Rules, *faults: Fault, **how: Any) -> Reading:
+    return Reading(rules, _scenario("unsound", faults, **how), finding)
 
 
 _OLDER: Final = "a message took Ada back to an older state"

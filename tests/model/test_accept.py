@@ -122,6 +122,5 @@ def test_a_doctored_log_is_refused(story: str) -> None:
 def test_publications_are_inferred_where_none_are_seen() -> None:
     """The record of the broker may be lost with it; what was applied was published."""
     log = tuple(each for each in _story(_LIFE) if each.what is not Seen.PUBLISHED)
-
     assert accept(log, sees_sends=False) is None
     assert accept(log, sees_sends=True) is not None

@@ -31,7 +31,6 @@ def _require_sound(scenario: Scenario, found: Exploration) -> None:
 def test_every_order_of_steps_keeps_every_promise(scenario: Scenario) -> None:
     """Every state that can be reached is explored, and each settles with both sides equal."""
     found = explore(scenario)
-
     _require_sound(scenario, found)
     assert found.is_complete
 

@@ -19,7 +19,6 @@ STATES_MAX = 20_000
 def test_an_unsound_reading_is_found(reading: Reading) -> None:
     """Breadth first, so the trace is a shortest one; the product's rules survive the same steps."""
     found = explore(reading.scenario, reading.rules, states_max=STATES_MAX)
-
     assert found.violation is not None
     print(story(found.violation))
     assert found.violation.what == reading.finding
@@ -29,9 +28,7 @@ def test_an_unsound_reading_is_found(reading: Reading) -> None:
 def test_digests_that_are_added_find_a_change_that_counts_twice() -> None:
     """With XOR it cancels; a sum shows it, and the comparison names the user."""
     scenario = UNSOUND["digests by XOR, with a change that counts twice"].scenario
-
     found = explore(scenario, Rules(counts_twice=True))
-
     assert (found.is_complete, found.violation) == (True, None)
 
 

@@ -24,27 +24,13 @@ def a_delivery(
     message = encode(event)
     properties = message.properties
     properties.headers = {**(properties.headers or {}), **(headers or {})}
-    return Delivery(
-        tag=1,
-        queue="blog.users",
-        redelivered=False,
-        exchange="users",
-        routing_key=event.type,
-        header=properties,
-        body=message.body if body is None else body,
-    )
+    body = message.body if body is None else body
+    return Delivery(1, "blog.users", False, "users", event.type, properties, body)
 
 
 def rubbish(body: bytes = b"{ someone@example.org") -> Delivery:
-    return Delivery(
-        tag=1,
-        queue="blog.users",
-        redelivered=False,
-        exchange="",
-        routing_key="nowhere",
-        header=Basic.Properties(headers={"odd": b"\xff", "deep": [{"$bytes": None}]}),
-        body=body,
-    )
+    properties = Basic.Properties(headers={"odd": b"\xff", "deep": [{"$bytes": None}]})
+    return Delivery(1, "blog.users", False, "", "nowhere", properties, body)
 
 
 async def park_deliveries(

@@ -104,7 +104,6 @@ def test_names_that_are_not_utf8_are_kept_readable() -> None:
 
 def test_what_is_no_delivery_is_left_to_the_library() -> None:
     tap = BulkReceiver(Received())
-
     for method in (Basic.CancelOk("c"), Basic.Cancel("c"), Basic.QosOk(), Basic.ConsumeOk("c")):
         assert not tap.take(METHOD, payload(pamqp.frame.marshal(method, 3)))
     assert not tap.take(HEADER, ContentHeader(body_size=0).marshal())

@@ -85,7 +85,6 @@ class TestChain:
         issuer.issue()
         found = [issuer.issue(120), issuer.issue(121), issuer.issue(60, is_unbroken=False)]
         found += [issuer.issue(-30), issuer.issue(60)]
-
         proved = [each.certificate.proved_microseconds / 1e6 for each in found]
         assert proved == [120, 120, 120, 120, 180]
 
@@ -152,7 +151,6 @@ class TestThinning:
         whole = [issuer.issue(gap) for gap in [60.0, *gaps]]
         left = marks_of(thinned(whole))
         begin, end = left[0].time, left[-1].time
-
         assert agreement(left, begin, end) == agreement(marks_of(whole), begin, end)
 
     def test_what_is_left_of_half_a_year(self) -> None:
@@ -275,7 +273,6 @@ class TestVerify:
     def test_every_fault_is_found(self, name: str) -> None:
         change, fault, sentence = FAULTS[name]
         [finding] = verify(change(Issuer().chain(5)), KEYS).findings
-
         assert finding.fault is fault
         assert sentence in finding.text
 
@@ -310,7 +307,6 @@ class TestVerify:
         chain = Issuer().chain(9)
         broken = [*stored(chain[:1]), *stored(chain[2:7]), *stored(chain[8:])]
         since, until = chain[3].certificate.time, chain[6].certificate.time
-
         found = verify(broken, KEYS, since=since, until=until)
         assert (found.certificates, found.findings) == (3, [])
         assert faults(broken) == [Fault.LEFT_OUT] * 2
@@ -319,7 +315,6 @@ class TestVerify:
         """The source signed both times: nobody forged anything."""
         issuer = Issuer()
         found = verify(stored([*issuer.chain(2), issuer.issue(-HOUR), *issuer.chain(2)]), KEYS)
-
         assert found.findings == []
         assert found.notes == ["the source's clock was set back between certificates 2 and 3"]
 
@@ -327,7 +322,6 @@ class TestVerify:
         """The hash of a later certificate, from the source's log."""
         chain = Issuer().chain(4)
         cut = stored(chain[:3])
-
         assert faults(cut) == []
         assert faults(cut, replace(KEYS, newest=chain[2].hash)) == []
         assert faults(cut, replace(KEYS, newest=chain[3].hash)) == [Fault.CUT_OFF]

@@ -59,9 +59,7 @@ def test_forgetting_some_tags_keeps_the_refusals_of_others() -> None:
     confirms = Confirms()
     confirms.sent(3)
     confirms.answered(3, multiple=True, nack=True)
-
     confirms.forget([2, 3])
-
     assert [confirms.is_nacked(tag) for tag in (1, 2, 3)] == [True, False, False]
 
 

@@ -44,9 +44,7 @@ def read_by_the_library(header: bytes) -> dict[str, Any] | None:
 @given(properties)
 def test_headers_are_those_of_the_library(written: Basic.Properties) -> None:
     header = ContentHeader(properties=written, body_size=7).marshal()
-
     read = delivery(header)
-
     assert read.headers == read_by_the_library(header)
     assert read.properties.message_id == (written.message_id or None)
 
@@ -74,7 +72,6 @@ def test_damaged_headers_are_read_as_the_library_reads_them(
 @given(st.binary(max_size=100))
 def test_rubbish_is_read_as_empty(rubbish: bytes) -> None:
     read = delivery(rubbish)
-
     assert isinstance(read.properties, Basic.Properties)
     assert read.headers is None or isinstance(read.headers, dict)
 
@@ -83,5 +80,4 @@ def test_events_need_no_help_of_the_library() -> None:
     for event in (an_event(a_state()), an_event(a_tombstone())):
         message = encode(event)
         header = ContentHeader(properties=message.properties, body_size=1).marshal()
-
         assert headers_of_texts(header) == message.headers

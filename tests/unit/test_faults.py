@@ -77,5 +77,4 @@ def test_a_description_names_kind_sqlstate_and_constraint() -> None:
     """An operator can tell from it which rule was broken."""
     error = asyncpg.CheckViolationError("ada@example.org")
     error.constraint_name = "users_tombstone_check"
-
     assert describe(_from_postgres(error)) == "CheckViolationError 23514 users_tombstone_check"

@@ -76,7 +76,6 @@ def as_the_library_writes(frame: bytes) -> bytes:
 @given(streams, st.lists(st.integers(0, 4000), max_size=20))
 def test_every_split_gives_the_same_frames(stream: list[bytes], places: list[int]) -> None:
     found, rest = cut(split(b"".join(stream), places))
-
     assert [frame for _, _, frame in found] == stream
     assert rest == b""
 
@@ -84,7 +83,6 @@ def test_every_split_gives_the_same_frames(stream: list[bytes], places: list[int
 @given(streams)
 def test_byte_by_byte_gives_the_same_frames(stream: list[bytes]) -> None:
     found, rest = cut(bytes([byte]) for byte in b"".join(stream))
-
     assert [frame for _, _, frame in found] == stream
     assert rest == b""
 
@@ -93,9 +91,7 @@ def test_byte_by_byte_gives_the_same_frames(stream: list[bytes]) -> None:
 async def test_the_frames_are_those_of_the_library(stream: list[bytes], end: int) -> None:
     """Of a truncated stream too: the rest of a frame is handed over with the end of the stream."""
     data = b"".join(stream)[:end]
-
     found, rest = cut([data])
-
     read, _ = await read_by_the_library(data)
     assert [frame for _, _, frame in found] == read
     assert b"".join(frame for _, _, frame in found) + rest == data
@@ -107,9 +103,7 @@ async def test_no_byte_of_garbage_is_lost(
 ) -> None:
     """What comes out is what came in, and the frames before are those that the library reads."""
     data = b"".join([*stream, garbage, *stream])
-
     found, rest = cut(split(data, places))
-
     assert b"".join(part for _, _, part in found) + rest == data
     good = [part for kind, _, part in found if kind != NO_FRAME]
     read, _ = await read_by_the_library(data)
@@ -119,7 +113,6 @@ async def test_no_byte_of_garbage_is_lost(
 @given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=5))
 def test_what_is_no_amqp_passes_unchanged(data: bytes, places: list[int]) -> None:
     found, rest = cut(split(data, places))
-
     assert b"".join(part for _, _, part in found) + rest == data
 
 
@@ -127,16 +120,13 @@ def test_the_rest_is_taken_once() -> None:
     """The end of a stream is told twice: by the peer, and when the socket is closed."""
     cutter = FrameCutter()
     assert not list(cutter.cut(b"\x01\x00"))
-
     assert cutter.take_rest() == b"\x01\x00"
     assert cutter.take_rest() == b""
 
 
 async def test_an_invalid_frame_reaches_the_library_which_refuses_it() -> None:
     frame = pamqp.frame.marshal(Basic.Ack(7), 3)
-
     found, _ = cut([frame, frame[:-1] + b"\x00", frame])
-
     assert [kind for kind, _, _ in found] == [1, NO_FRAME, NO_FRAME]
     _, is_invalid = await read_by_the_library(b"".join(part for _, _, part in found))
     assert is_invalid
@@ -145,8 +135,6 @@ async def test_an_invalid_frame_reaches_the_library_which_refuses_it() -> None:
 @given(st.binary(max_size=200), st.integers(1, 80), channels)
 def test_a_body_is_split_as_the_library_splits_it(body: bytes, size: int, channel: int) -> None:
     parts = [body[at : at + size] for at in range(0, len(body), size)]
-
     built = body_frames(channel, body, size)
-
     assert built == b"".join(pamqp.frame.marshal(ContentBody(part), channel) for part in parts)
     assert b"".join(payload(frame) for _, _, frame in cut([built])[0]) == body

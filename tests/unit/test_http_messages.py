@@ -210,7 +210,6 @@ async def test_an_invalid_body_closes_the_connection(name: str) -> None:
         for cut in range(len(BAD_BODIES[name])):
             pieces = [head, BAD_BODIES[name][:cut], BAD_BODIES[name][cut:] + SMUGGLED]
             seen = await converse(pieces, expected=2)
-
             assert (seen.responses, seen.closed) == (responses, True)
 
 

@@ -151,7 +151,6 @@ def test_each_rule_has_its_reason() -> None:
         *("short", "x y z" * 60, "responsibilities", "passwordpassword"),
         *("0123456789abcdef", "password1234567", "ada.lovelace1815"),
     ]
-
     assert len({refusal(password) for password in passwords} - {None}) == len(passwords)
 
 

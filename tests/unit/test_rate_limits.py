@@ -10,7 +10,6 @@ def test_headers_show_a_limit_and_what_is_left() -> None:
     headers = rate_limit_headers(
         "signin", quota=10, window_seconds=60, remaining=3, reset_seconds=41
     )
-
     assert headers == {"RateLimit-Policy": '"signin";q=10;w=60', "RateLimit": '"signin";r=3;t=41'}
 
 

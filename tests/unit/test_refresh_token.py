@@ -1,7 +1,7 @@
 """The form of a refresh token, and the verdict on one in its session."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from auth_service.secrets import Secrets
 from auth_service.sessions.model import Limits, NewSession, Session, Verdict, judge
 from auth_service.sessions.refresh_token import InvalidGrant, make_refresh_token, read_refresh_token
+from tests.support.builders import NOON
 from tests.support.refusals import refusal
 
 SECRET = b"the secret of these tests, and of nothing else"
@@ -18,7 +19,6 @@ SECRETS = Secrets(SECRET)
 ID = UUID("11111111-2222-4333-8444-555555555555")
 TOKEN = make_refresh_token(SECRETS, ID, 7)
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LIMITS = Limits(
     idle=timedelta(days=14), absolute=timedelta(days=30), grace=timedelta(seconds=10), per_user=50
 )
@@ -32,7 +32,7 @@ SESSION = Session(
     user_agent=None,
 )
 
-INSTANT = timedelta(microseconds=1)
+AT_ONCE, INSTANT = timedelta(0), timedelta(microseconds=1)
 
 
 class TestForm:
@@ -87,17 +87,11 @@ class TestWorth:
     def test_by_counter_and_time(self) -> None:
         """One step behind is accepted in the grace period; anything else is in two hands."""
         for counter, after, verdict in (
-            (7, timedelta(0), Verdict.NEXT),
-            (7, timedelta(days=13), Verdict.NEXT),
-            (6, -INSTANT, Verdict.REPEATED),
-            (6, timedelta(0), Verdict.REPEATED),
-            (6, LIMITS.grace - INSTANT, Verdict.REPEATED),
-            (6, LIMITS.grace, Verdict.REUSED),
+            *((7, after, Verdict.NEXT) for after in (AT_ONCE, timedelta(days=13))),
+            *((6, -INSTANT, Verdict.REPEATED), (6, AT_ONCE, Verdict.REPEATED)),
+            *((6, LIMITS.grace - INSTANT, Verdict.REPEATED), (6, LIMITS.grace, Verdict.REUSED)),
             (6, -timedelta(days=1), Verdict.REUSED),  # the clock was set back
-            (5, timedelta(0), Verdict.REUSED),
-            (0, timedelta(0), Verdict.REUSED),
-            (8, timedelta(0), Verdict.REUSED),
-            (2**32 - 1, timedelta(0), Verdict.REUSED),
+            *((counter, AT_ONCE, Verdict.REUSED) for counter in (5, 0, 8, 2**32 - 1)),
         ):
             assert judge(SESSION, counter, now=NOON + after, limits=LIMITS) is verdict, counter
 

@@ -56,7 +56,6 @@ def test_the_bytes_are_those_of_the_library(
     for event in some * 2:
         for key in (event.type, "blog", "%"):
             rendered = renderer.render(event, key)
-
             assert rendered == sent_by_the_library(event, source, key, size_max)
 
 
