@@ -130,10 +130,12 @@ class Consumer:
         """Work in all lanes until they are drained, or raise the first error."""
         settings, queues = self._settings, self._replica.queues
         replay_prefetch = REPLAY_PREFETCH_BATCHES * settings.replay_batch_size
+        ahead = self._settlers["live"].read_ahead
+        live_queues = [queues.live, queues.dead]
         async with (
-            subscribed(connection, [queues.urgent], prefetch=settings.prefetch) as urgent,
-            subscribed(connection, [queues.live, queues.dead], prefetch=settings.prefetch) as live,
-            subscribed(connection, [queues.replay], prefetch=replay_prefetch) as replays,
+            subscribed(connection, [queues.urgent], ahead, prefetch=settings.prefetch) as urgent,
+            subscribed(connection, live_queues, ahead, prefetch=settings.prefetch) as live,
+            subscribed(connection, [queues.replay], ahead, prefetch=replay_prefetch) as replays,
         ):
             lanes = [
                 self._end_when_stopping(urgent, live, replays),
@@ -163,7 +165,7 @@ class Consumer:
 
     async def _settle(self, lane: str, subscription: Subscription, batch: list[Delivery]) -> None:
         with self.activity.busy(lane):
-            outcomes = await self._settlers[lane].settle(batch)
+            outcomes = await self._settlers[lane].settle(batch, subscription.read(batch))
         for outcome, count in Counter(outcomes).items():
             metrics.messages.labels(outcome=outcome.value).inc(count)
         await subscription.acknowledge(batch)

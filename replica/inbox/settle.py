@@ -15,7 +15,8 @@ acknowledgements (``consumer``).
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from itertools import zip_longest
 from typing import TypeVar
 from uuid import UUID, uuid4
 
@@ -96,10 +97,25 @@ class Settler:
         self._last_verdict: Verdict | None = None
         self._parked_in_a_row = 0
 
-    async def settle(self, batch: list[Delivery]) -> list[Outcome]:
+    def read_ahead(self, delivery: Delivery) -> Event | None:
+        """Return the event of a message before its turn; None if it is to be read in its turn.
+
+        A redelivered message may have crashed a process; its attempt is counted first.
+        """
+        if delivery.redelivered or delivery.queue == self._replica.queues.dead:
+            return None
+        return event_of(delivery)
+
+    async def settle(
+        self, batch: list[Delivery], read: Sequence[Event | None] = ()
+    ) -> list[Outcome]:
         """Apply or park each message of ``batch`` and return the outcomes, in order.
 
         A redelivered message is the only one of its batch.
+
+        Parameters:
+            batch: the messages.
+            read: what ``read_ahead`` has returned for each of them; none if nobody has called it.
 
         Raises:
             DatabaseAway: the batch may be settled in part; requeue all of it.
@@ -108,13 +124,15 @@ class Settler:
         if batch[0].redelivered:
             return [await self._settle_suspect(batch[0])]
         if not self._activity.waiting_keys:
-            return await self._settle_together(batch)
+            return await self._settle_together(batch, read)
         behind = [index for index, each in enumerate(batch) if self._is_behind(event_of(each))]
         return await self._settle_around(behind, batch, self._settle_together)
 
-    async def _settle_together(self, batch: list[Delivery]) -> list[Outcome]:
+    async def _settle_together(
+        self, batch: list[Delivery], read: Sequence[Event | None] = ()
+    ) -> list[Outcome]:
         try:
-            return await self._patiently(lambda: self._apply(batch))
+            return await self._patiently(lambda: self._apply(batch, read))
         except RowHeld:
             held = await self._patiently(lambda: self._held(batch), holds=False)
             return await self._settle_around(held, batch, self._settle_briefly)
@@ -240,14 +258,17 @@ class Settler:
                 await shorten_lock_timeout(connection)
                 await clear_attempts(connection, message_hash(delivery))
 
-    async def _apply(self, batch: list[Delivery], *, briefly: bool = False) -> list[Outcome]:
+    async def _apply(
+        self, batch: list[Delivery], read: Sequence[Event | None] = (), *, briefly: bool = False
+    ) -> list[Outcome]:
         """Apply all of ``batch`` in one transaction.
 
         Parameters:
             batch: the messages.
+            read: their events as far as they have been read.
             briefly: use the short lock timeout.
         """
-        events = [self._event(delivery) for delivery in batch]
+        events = [event or self._event(delivery) for delivery, event in zip_longest(batch, read)]
         outcomes = None
         if not (briefly or batch[0].redelivered):
             outcomes = await apply_alone(self._replica, self._engine, events)

@@ -3,15 +3,17 @@
 Guarantees: a batch is available as soon as there is a message, and contains all that have arrived,
 up to its limit. Only under load, where it saves transactions, it waits a moment to fill. Messages
 come in the order of their delivery tags without gaps, so that one ``multiple`` acknowledgement
-settles exactly one batch. A redelivered message comes alone. Memory is bounded: bodies too large
-for an event are dropped frame by frame as they arrive, except for a few that are stored.
+settles exactly one batch. A redelivered message comes alone. Messages are read as they arrive,
+because the process has nothing else to do while the database works on a batch. Memory is bounded:
+bodies too large for an event are dropped frame by frame as they arrive, except for a few that are
+stored.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel, DeliveredMessage
@@ -20,6 +22,7 @@ from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from contracts.events import Event
 from contracts.events.envelope import BODY_BYTES_MAX
 from replica.inbox.lenient_amqp import read_amqp_leniently
 from service_kit.broker.bulk_receive import BulkReceiver
@@ -43,6 +46,10 @@ SUBSCRIBE_TIMEOUT_SECONDS = 10.0
 """A broker responds in milliseconds; a slower one counts as away."""
 
 
+ReadAhead: TypeAlias = Callable[[Delivery], Event | None]
+"""Reads the event of a message that has just arrived; None if it is to be read in its turn."""
+
+
 class SubscriptionLost(ConnectionError):
     """The channel, the connection or the queue is gone; the broker requeues unsettled messages."""
 
@@ -50,9 +57,13 @@ class SubscriptionLost(ConnectionError):
 class Subscription:
     """The messages of several queues, on one channel."""
 
-    def __init__(self, channel: AbstractChannel, queues: Sequence[str]) -> None:
+    def __init__(
+        self, channel: AbstractChannel, queues: Sequence[str], read_ahead: ReadAhead | None = None
+    ) -> None:
         self._channel = channel
         self._queues = queues
+        self._read_ahead = read_ahead
+        self._read: dict[int, Event] = {}  # by delivery tag
         self._pending: deque[Delivery] = deque()
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -95,6 +106,10 @@ class Subscription:
         self._is_busy = len(batch) >= BUSY_BATCH
         return batch
 
+    def read(self, batch: list[Delivery]) -> list[Event | None]:
+        """Hand over what was read ahead of ``batch``, for each message."""
+        return [self._read.pop(delivery.tag, None) for delivery in batch]
+
     async def idle(self) -> None:
         """Wait until all received messages have been handed out and the next is awaited."""
         await self._idle.wait()
@@ -125,6 +140,8 @@ class Subscription:
         self._last_tag = delivery.tag
         self._idle.clear()
         self._pending.append(delivery)
+        if self._read_ahead is not None and (event := self._read_ahead(delivery)) is not None:
+            self._read[delivery.tag] = event
 
     def received(self) -> None:
         """Let the next batch begin."""
@@ -152,7 +169,7 @@ class Subscription:
 
 @asynccontextmanager
 async def subscribed(
-    connection: AbstractConnection, queues: Sequence[str], *, prefetch: int
+    connection: AbstractConnection, queues: Sequence[str], read_ahead: ReadAhead, *, prefetch: int
 ) -> AsyncIterator[Subscription]:
     """Subscribe to ``queues``, with at most ``prefetch`` unsettled messages of each.
 
@@ -166,7 +183,7 @@ async def subscribed(
         await channel.set_qos(prefetch_count=prefetch)
         underlay = await channel.get_underlay_channel()
         assert isinstance(underlay, Channel)  # the library's only class of channels
-        subscription = Subscription(underlay, queues)
+        subscription = Subscription(underlay, queues, read_ahead)
         if isinstance(connection, SeamConnection):
             connection.tap(underlay.number, BulkReceiver(subscription))
         else:
