@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from contracts.events import EMAIL_LENGTH_MAX, ROLES_MAX, VERSION_MAX
-from replica.reconcile.staging import _row
+from replica.reconcile.staging import _in_text_format, _row
 from tests.support.tables import one_by_one
 
 USER: dict[str, Any] = {
@@ -30,7 +30,16 @@ def test_what_an_event_may_contain_is_staged() -> None:
         {"roles": ["r"] * ROLES_MAX},
         {"tokens_valid_after": "2026-01-01T12:00:00Z"},
     ):
-        assert _row(USER | changes).count("\t") == 10, changes
+        assert _in_text_format([_row(USER | changes)]).count("\t") == 10, changes
+
+
+def test_only_what_copy_would_misread_is_escaped() -> None:
+    plain, odd = _row(USER), _row(USER | {"email": "a\tb\\N@c\r\n"})
+    lines = _in_text_format([plain, odd, plain]).split("\n")
+    assert lines[0] == lines[2] == "\t".join(plain)
+    assert lines[1].split("\t")[2] == r"a\tb\\N@c\r\n"
+    assert lines[3:] == [""]
+    assert _in_text_format([]) == ""
 
 
 REFUSED: list[tuple[str, list[Any]]] = [
@@ -40,7 +49,7 @@ REFUSED: list[tuple[str, list[Any]]] = [
     ("roles", [["r"] * (ROLES_MAX + 1)]),
     ("created_at", [""]),
     ("updated_at", ["infinity", "-infinity"]),
-    ("tokens_valid_after", ["infinity"]),
+    ("tokens_valid_after", ["infinity", ""]),
 ]
 
 
