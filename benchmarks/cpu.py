@@ -26,6 +26,12 @@ def of_processes(processes: Iterable[psutil.Process]) -> float:
     return sum(each.user + each.system for each in times)
 
 
+def of_main_thread(process: psutil.Process) -> float:
+    """Return the CPU seconds that the main thread of a process has used so far."""
+    [main] = [thread for thread in process.threads() if thread.id == process.pid]
+    return float(main.user_time + main.system_time)
+
+
 async def sessions(stage: Stage) -> list[psutil.Process]:
     """Return the server's processes for the sessions of both databases."""
     connection = await connect(stage.auth_url)

@@ -6,13 +6,18 @@ the responses of our own services and no more of HTTP/1.1 than they need.
 
 import asyncio
 import json
-from typing import Self
+import re
+from typing import Final, Self
 
 from local.ports import LOOPBACK
 
+_HEAD_END: Final = b"\r\n\r\n"
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_READ_BYTES: Final = 64 * 1024
+
 
 class UnexpectedResponse(Exception):
-    """A response with an unexpected status; the message is the response."""
+    """A response that is incomplete or has an unexpected status; the message is the response."""
 
 
 class Connection:
@@ -46,12 +51,19 @@ class Connection:
 
     async def _request(self, request: bytes, expected: int) -> None:
         self._writer.write(request)
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
-        length = next(
-            int(line.partition(":")[2])
-            for line in head.splitlines()
-            if line.lower().startswith("content-length:")
-        )
-        content = await self._reader.readexactly(length)
-        if int(head.split()[1]) != expected:
-            raise UnexpectedResponse(f"{head}{content.decode()}")
+        response = b""
+        head, end, content = response.partition(_HEAD_END)
+        while not end or len(content) < _length(head):
+            received = await self._reader.read(_READ_BYTES)  # mostly all of it
+            if not received:
+                raise UnexpectedResponse(f"{response.decode()} and no more")
+            response += received
+            head, end, content = response.partition(_HEAD_END)
+        if int(head.split(maxsplit=2)[1]) != expected:
+            raise UnexpectedResponse(response.decode())
+
+
+def _length(head: bytes) -> int:
+    found = _LENGTH.search(head)
+    assert found is not None  # our services send it
+    return int(found[1])
