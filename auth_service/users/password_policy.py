@@ -194,7 +194,7 @@ def _estimate(
     for window in dict.fromkeys((text[:WINDOW], text[-WINDOW:])):
         if not window:
             continue
-        found = max(found, estimated_guesses(window, known), key=lambda f: f[0])
+        found = max(found, estimated_guesses(window, known, guesses_min), key=lambda f: f[0])
         if found[0] >= guesses_min:
             break
     return found
