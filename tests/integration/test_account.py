@@ -102,13 +102,8 @@ async def test_the_key_goes_to_the_token_endpoint_alone(account: Account, source
         assert await ask(account, scope) == b'{"fine":true}'
 
     basic = "Basic c3ZjX2Jsb2c6c2VjcmV0"
-    assert source.asked == [
-        (TOKEN, basic),
-        (THING, "Bearer token-1"),
-        (THING, "Bearer token-1"),
-        (TOKEN, basic),
-        (THING, "Bearer token-2"),
-    ]
+    first, second = (THING, "Bearer token-1"), (THING, "Bearer token-2")
+    assert source.asked == [(TOKEN, basic), first, first, (TOKEN, basic), second]
     assert source.scopes == ["a%3Ab", "c%3Ad"]
 
 
@@ -131,12 +126,8 @@ async def test_a_refused_token_is_replaced_once(account: Account, source: Played
 
     assert first == b'{"fine":true}'
     assert second.status_code == 401
-    assert [shown for path, shown in source.asked if path == THING] == [
-        "Bearer token-1",
-        "Bearer token-2",
-        "Bearer token-2",
-        "Bearer token-3",
-    ]
+    shown = [shown for path, shown in source.asked if path == THING]
+    assert shown == [f"Bearer token-{number}" for number in (1, 2, 2, 3)]
 
 
 async def test_a_request_carries_trace_and_request_id(account: Account, source: Played) -> None:

@@ -15,24 +15,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.utils import base64url_encode
 from prometheus_client import REGISTRY
 
-from contracts.tokens import AccessToken, InvalidKeySet, InvalidToken, KeysUnavailable
-from contracts.tokens.jwks_cache import (
-    AHEAD,
-    FRESH_SECONDS_MAX,
-    FRESH_SECONDS_MIN,
-    RESPONSE_BYTES_MAX,
-    RETRY_SECONDS,
-    STALE_SECONDS_MAX,
-    UNKNOWN_KEY_PAUSE_SECONDS,
-    UNKNOWN_KID_SECONDS,
-    JwksCache,
-)
+from contracts.tokens import AccessToken, InvalidKeySet, InvalidToken, KeysUnavailable, jwks_cache
+from contracts.tokens.jwks_cache import JwksCache
 from contracts.tokens.keys import jwk, jwks
 from tests.support.blog_api import a_token
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually
 from tests.support.in_turn import in_turn
 from tests.support.key_source import KeySource, key_source
+
+SHORTEST, LONGEST = jwks_cache.FRESH_SECONDS_MIN, jwks_cache.FRESH_SECONDS_MAX
 
 
 @functools.cache
@@ -100,7 +92,7 @@ class TestFreshKeys:
     async def test_verifying_fetches_nothing_and_never_waits(self, cache: Cache) -> None:
         """Only the first request fetches; later ones finish without yielding to the event loop."""
         assert await cache.accepts(0)
-        cache.now += AHEAD * 300 - 1
+        cache.now += jwks_cache.AHEAD * 300 - 1
         read = [cache.at_once() for _ in range(50)]
         assert {each.key_id for each in read} == {jwk(key(0).public_key())["kid"]}
         assert cache.source.fetches == 1
@@ -128,30 +120,23 @@ class TestFreshKeys:
         assert await cache.accepts(0)
         cache.source.hold()
 
-        cache.now += AHEAD * 300
+        cache.now += jwks_cache.AHEAD * 300
         for _ in range(20):
             cache.at_once()
         await eventually(lambda: cache.source.fetches == 2)
         cache.source.hold(False)
         await cache.refresh()
 
-        cache.now += AHEAD * 300 - 1
+        cache.now += jwks_cache.AHEAD * 300 - 1
         cache.at_once()
         assert cache.source.fetches == 2
 
     @in_turn(
         ("cache_control", "seconds"),
         [
-            ("max-age=60", 60),
-            ("public, MAX-AGE=60", 60),
-            ('max-age="60"', 60),
-            ("max-age=86400", FRESH_SECONDS_MAX),
-            ("s-maxage=60", FRESH_SECONDS_MAX),
-            ("max-age=soon", FRESH_SECONDS_MAX),
-            ("", FRESH_SECONDS_MAX),
-            ("max-age=0", FRESH_SECONDS_MIN),
-            ("no-store, max-age=60", FRESH_SECONDS_MIN),
-            ("no-cache", FRESH_SECONDS_MIN),
+            *((said, 60) for said in ("max-age=60", "public, MAX-AGE=60", 'max-age="60"')),
+            *((said, LONGEST) for said in ("max-age=86400", "s-maxage=60", "max-age=soon", "")),
+            *((said, SHORTEST) for said in ("max-age=0", "no-store, max-age=60", "no-cache")),
         ],
     )
     async def test_a_key_set_is_fresh_for_its_max_age(
@@ -165,10 +150,10 @@ class TestFreshKeys:
             source.publish(key(1))
             fetches = source.fetches
 
-            cache.now += AHEAD * seconds - 0.1
+            cache.now += jwks_cache.AHEAD * seconds - 0.1
             cache.at_once()
             assert source.fetches == fetches
-            cache.now += seconds - AHEAD * seconds + 0.2
+            cache.now += seconds - jwks_cache.AHEAD * seconds + 0.2
             assert not await cache.accepts(0)
 
     async def test_an_unchanged_key_set_is_confirmed_by_a_304(self, cache: Cache) -> None:
@@ -178,12 +163,12 @@ class TestFreshKeys:
 
         cache.now += 301
         assert await cache.accepts(0)
-        cache.now += AHEAD * 300 - 1
+        cache.now += jwks_cache.AHEAD * 300 - 1
         cache.at_once()
 
         sent = [request.get("if-none-match") for request in cache.source.requests]
         assert sent == [None, cache.source.headers["ETag"]]
-        assert _sample("usersync_jwks_age_seconds") == AHEAD * 300 - 1
+        assert _sample("usersync_jwks_age_seconds") == jwks_cache.AHEAD * 300 - 1
 
     async def test_an_invalid_etag_is_dropped(self, cache: Cache) -> None:
         """A response never breaks the next request."""
@@ -215,7 +200,7 @@ class TestKeyRotation:
         await cache.refresh()
         assert [await cache.accepts(token) for token in (old, new)] == [False, True]
         cache.source.publish(key(2))
-        cache.now += UNKNOWN_KEY_PAUSE_SECONDS  # the removed key has just been asked for
+        cache.now += jwks_cache.UNKNOWN_KEY_PAUSE_SECONDS  # the removed key has just been asked for
         assert [await cache.accepts(token) for token in (newest, new)] == [True, False]
 
     async def test_a_fetch_older_than_the_new_key_is_repeated(self, cache: Cache) -> None:
@@ -239,10 +224,10 @@ class TestKeyRotation:
         source.is_down = True
         async with Cache(source, start=jwks(key(2).public_key())) as cache:
             assert await cache.accepts(2)
-            cache.now += STALE_SECONDS_MAX
+            cache.now += jwks_cache.STALE_SECONDS_MAX
             await cache.assert_unavailable(2)
             source.is_down = False
-            cache.now += RETRY_SECONDS
+            cache.now += jwks_cache.RETRY_SECONDS
             await cache.refresh()
             assert not await cache.accepts(2)
             assert await cache.accepts(0)
@@ -260,7 +245,7 @@ class TestUnavailableSource:
         assert cache.source.fetches == 2
 
         for tries in range(3, 6):
-            cache.now += RETRY_SECONDS - 1
+            cache.now += jwks_cache.RETRY_SECONDS - 1
             cache.at_once()
             assert cache.source.fetches == tries - 1
             cache.now += 1
@@ -275,14 +260,14 @@ class TestUnavailableSource:
         confirmed = cache.now
         cache.source.is_down = True
 
-        cache.now = confirmed + STALE_SECONDS_MAX - 1
+        cache.now = confirmed + jwks_cache.STALE_SECONDS_MAX - 1
         assert await cache.accepts(0)
         await cache.refresh()
-        cache.now = confirmed + STALE_SECONDS_MAX
+        cache.now = confirmed + jwks_cache.STALE_SECONDS_MAX
         await cache.assert_unavailable()
 
         cache.source.is_down = False
-        cache.now += RETRY_SECONDS
+        cache.now += jwks_cache.RETRY_SECONDS
         await cache.ready()
         assert await cache.accepts(0)
 
@@ -294,7 +279,7 @@ class TestUnavailableSource:
         assert cache.source.fetches == 1
 
         cache.source.is_down = False
-        cache.now += RETRY_SECONDS
+        cache.now += jwks_cache.RETRY_SECONDS
         await cache.ready()
         assert cache.source.fetches == 2
 
@@ -355,7 +340,7 @@ class TestHostileResponses:
     async def test_a_body_above_the_limit_is_ignored(self, cache: Cache, announced: bool) -> None:
         """With or without Content-Length; a body of exactly the limit is accepted."""
         document = json.loads(cache.source.body)
-        room = RESPONSE_BYTES_MAX - len(json.dumps(document | {"x": ""}))
+        room = jwks_cache.RESPONSE_BYTES_MAX - len(json.dumps(document | {"x": ""}))
         responses = []
         for length in (room, room + 1):
             cache.source.publish_json(document | {"x": "x" * length})
@@ -430,7 +415,7 @@ class TestHostileTokens:
                     accepted = await asyncio.gather(*(cache.accepts(token) for token in flood))
                     assert not any(accepted)
                     cache.at_once()
-                    cache.now += UNKNOWN_KEY_PAUSE_SECONDS / 3 - 0.1
+                    cache.now += jwks_cache.UNKNOWN_KEY_PAUSE_SECONDS / 3 - 0.1
                 assert source.fetches == fetches
                 cache.now += 0.4
 
@@ -440,13 +425,13 @@ class TestHostileTokens:
         async with Cache(source, fresh_seconds_max=10_000) as cache:
             await cache.refresh()
             assert not await cache.accepts(1)
-            cache.now += UNKNOWN_KEY_PAUSE_SECONDS
+            cache.now += jwks_cache.UNKNOWN_KEY_PAUSE_SECONDS
 
             assert not await cache.accepts(1)
             assert source.fetches == 2
             source.publish(key(0), key(2), max_age=10_000)
             assert await cache.accepts(2)
-            cache.now += UNKNOWN_KID_SECONDS
+            cache.now += jwks_cache.UNKNOWN_KID_SECONDS
             assert not await cache.accepts(1)
             assert source.fetches == 4
 
@@ -457,7 +442,7 @@ class TestHostileTokens:
             assert not await cache.accepts(1)
             source.is_down = False
             source.publish(key(1))
-            cache.now += UNKNOWN_KEY_PAUSE_SECONDS
+            cache.now += jwks_cache.UNKNOWN_KEY_PAUSE_SECONDS
             assert await cache.accepts(1)
 
             assert not await cache.accepts(2)

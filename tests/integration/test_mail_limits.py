@@ -24,16 +24,9 @@ EVE = "eve@example.org"
 @pytest.fixture
 def settings(mail_settings: ApiSettings) -> ApiSettings:
     """Settings of an API on which only the limits of mails are tight."""
-    return mail_settings.model_copy(
-        update={
-            "limit_mail": Rate(ADDRESS_MAX, 3600),
-            "limit_mail_network": UNLIMITED,
-            "limit_mail_notices": Rate(NOTICES_MAX, 3600),
-            "limit_signup": UNLIMITED,
-            "limit_signin": UNLIMITED,
-            "limit_password": UNLIMITED,
-        }
-    )
+    tight = {"limit_mail": Rate(ADDRESS_MAX, 3600), "limit_mail_notices": Rate(NOTICES_MAX, 3600)}
+    others = (f"limit_{name}" for name in ("mail_network", "signup", "signin", "password"))
+    return mail_settings.model_copy(update=tight | dict.fromkeys(others, UNLIMITED))
 
 
 @pytest.fixture

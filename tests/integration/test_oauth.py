@@ -96,15 +96,8 @@ def basic(issued: IssuedKey) -> Credentials:
 
 def described(token: AccessToken) -> dict[str, Any]:
     """What introspection says of any active token."""
-    return {
-        "active": True,
-        "iss": SOURCE,
-        "aud": "blog",
-        "exp": token.expires_at,
-        "iat": token.issued_at,
-        "jti": token.jti,
-        "token_type": "Bearer",
-    }
+    own = {"exp": token.expires_at, "iat": token.issued_at, "jti": token.jti}
+    return {"active": True, "iss": SOURCE, "aud": "blog", "token_type": "Bearer", **own}
 
 
 async def assert_refused(error: str, *asked: Awaitable[httpx.Response]) -> list[httpx.Response]:
@@ -384,13 +377,9 @@ class TestIntrospect:
 
         claims = await api.read(token)
         assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.json() == {
-            **described(claims),
-            "sub": api.ada["user"]["id"],
-            "client_id": "first_party",
-            "roles": ["admin", "operator"],
-            "sid": str(claims.session_id),
-        }
+        of_user = {"sub": api.ada["user"]["id"], "sid": str(claims.session_id)}
+        of_all = {"client_id": "first_party", "roles": ["admin", "operator"]}
+        assert answer.json() == described(claims) | of_user | of_all
 
     async def test_a_services_token(self, api: OAuthApi) -> None:
         token = (await api.service_token(api.feed)).json()["access_token"]

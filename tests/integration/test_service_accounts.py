@@ -9,20 +9,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.secrets import Secrets
+from auth_service.services import model
 from auth_service.services.administer import create_service, delete_service
 from auth_service.services.authenticate import WrongKey, authenticate
 from auth_service.services.keys import revoke_key, rotate_key
-from auth_service.services.model import (
-    SCOPES,
-    ApiKey,
-    BadServiceName,
-    IssuedKey,
-    NoSuchApiKey,
-    NoSuchService,
-    ServiceNameTaken,
-    TooManyApiKeys,
-    UnknownScope,
-)
+from auth_service.services.model import SCOPES, ApiKey, IssuedKey, TooManyApiKeys
 from tests.support.auth_api import AuthApi, Signed, assert_problem
 from tests.support.inbox import everything, execute, fetch
 from tests.support.locks import after_waiting
@@ -212,12 +203,12 @@ class TestKeys:
         await created(auth_engine)
 
         for attempt, refusal in (
-            (created(auth_engine), ServiceNameTaken),
-            (created(auth_engine, "a feed"), BadServiceName),
-            (created(auth_engine, "blog", scopes=["users:write"]), UnknownScope),
-            (rotated(auth_engine, "blog"), NoSuchService),
-            (delete_service(auth_engine, NOBODY, actor=ACTOR), NoSuchService),
-            (revoke_key(auth_engine, NO_KEY, actor=ACTOR), NoSuchApiKey),
+            (created(auth_engine), model.ServiceNameTaken),
+            (created(auth_engine, "a feed"), model.BadServiceName),
+            (created(auth_engine, "blog", scopes=["users:write"]), model.UnknownScope),
+            (rotated(auth_engine, "blog"), model.NoSuchService),
+            (delete_service(auth_engine, NOBODY, actor=ACTOR), model.NoSuchService),
+            (revoke_key(auth_engine, NO_KEY, actor=ACTOR), model.NoSuchApiKey),
         ):
             with pytest.raises(refusal):
                 await attempt

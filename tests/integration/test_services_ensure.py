@@ -38,13 +38,8 @@ LOSSES = {
 @pytest.fixture
 def ensure(api_settings: ApiSettings, auth_engine: AsyncEngine) -> Any:
     """Do what the command does, except for the files."""
-    given: dict[str, Any] = {
-        "name": "blog",
-        "scopes": SCOPES,
-        "key_days": 90,
-        "actor": "operator:test",
-    }
-    return partial(ensure_service, auth_engine, api_settings.secrets, **given)
+    given: dict[str, Any] = {"name": "blog", "key_days": 90, "actor": "operator:test"}
+    return partial(ensure_service, auth_engine, api_settings.secrets, scopes=SCOPES, **given)
 
 
 def credentials(issued: IssuedKey | None) -> Credentials:
