@@ -12,7 +12,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 import structlog
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -32,6 +31,7 @@ from tests.support.broker_accounts import as_consumer, as_relay
 from tests.support.builders import SOURCE
 from tests.support.databases import Databases
 from tests.support.memory import folder_for_data
+from tests.support.pems import pem
 from tests.support.servers import own_postgres
 from tests.support.source import Source, source_on
 from tests.support.system import System, new_system
@@ -226,16 +226,10 @@ def signing_key() -> rsa.RSAPrivateKey:
 @pytest.fixture(scope="session")
 def private_pem(signing_key: rsa.RSAPrivateKey) -> str:
     """The private key as PEM."""
-    return signing_key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
+    return pem(signing_key)
 
 
 @pytest.fixture(scope="session")
 def public_pem(signing_key: rsa.RSAPrivateKey) -> str:
     """The public key as PEM."""
-    return (
-        signing_key.public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-    )
+    return pem(signing_key.public_key())

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.chaos.machines import machines
 from tests.chaos.run import run
 from tests.chaos.schedule import drawn
+from tests.support.pems import pem
 
 SCHEDULES = 5
 """Without other wishes."""
@@ -79,13 +79,7 @@ def _stop_servers_when_told() -> None:
 
 def _keys() -> tuple[str, str]:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return private.decode(), public.decode()
+    return pem(key), pem(key.public_key())
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from service_kit.broker.connection import BrokerTrouble, connect, connected
 from service_kit.broker.frames import body_frames
 from service_kit.broker.seam import SeamConnection
 from tests.support.eventually import eventually
+from tests.support.pems import pem
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.scripted_broker import ScriptedBroker, scripted_broker
 
@@ -473,11 +474,8 @@ def certificate(folder: Path) -> ssl.SSLContext:
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), True)
         .sign(key, hashes.SHA256())
     )
-    pem = serialization.Encoding.PEM
-    (folder / "certificate.pem").write_bytes(made.public_bytes(pem))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    (folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_text(pem(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
     return context

@@ -5,7 +5,6 @@ import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -19,6 +18,7 @@ from local.ports import free_port
 from service_kit.database.engines import pooled
 from tests.support.eventually import eventually
 from tests.support.keyrings import BITS, Keyrings, a_token, kids_of
+from tests.support.pems import pem
 from tests.support.statements import statements
 
 SECRET = SecretStr("the first secret of thirty-two characters")
@@ -41,8 +41,7 @@ def stored(configured: Keyrings) -> Keyrings:
 def other_key() -> SecretStr:
     """Another key, as written in the setting."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=BITS)
-    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return SecretStr(key.private_bytes(*form).decode())
+    return SecretStr(pem(key))
 
 
 async def kid_of_signer(ring: KeyRing) -> str:

@@ -4,12 +4,11 @@ import asyncio
 import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
@@ -23,13 +22,13 @@ from tests.support.auth_api import ADA, serving
 from tests.support.background import in_background
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually
-from tests.support.inbox import execute, fetch
+from tests.support.inbox import OnDatabase
 from tests.support.locks import after_waiting, until_waiting
 from tests.support.mail_server import MailServer, mail_server
 from tests.support.processes import Process
 
 
-class Mails:
+class Mails(OnDatabase):
     """The queue of mails, a sender that does not run by itself, and the mail server."""
 
     def __init__(self, engine: AsyncEngine, settings: ApiSettings, server: MailServer) -> None:
@@ -52,12 +51,6 @@ class Mails:
             assert isinstance(user_id, UUID)
             await request_mail(connection, user_id, purpose)
         return user_id
-
-    async def execute(self, *statements: str) -> None:
-        await execute(self.engine, *statements)
-
-    async def fetch(self, query: str) -> list[Row[Any]]:
-        return await fetch(self.engine, query)
 
     async def queued(self) -> int:
         return len(await self.fetch("SELECT 1 FROM mails"))

@@ -13,12 +13,12 @@ from auth_service.accounts.sign_up import sign_up
 from auth_service.users.model import User
 from auth_service.users.passwords import Passwords
 from tests.support.auth_api import PASSWORD
-from tests.support.inbox import execute, fetch
+from tests.support.inbox import OnDatabase
 from tests.support.relaying import outbox
 
 
 @dataclass(frozen=True)
-class Accounts:
+class Accounts(OnDatabase):
     """Users who all have the same password, and their database."""
 
     engine: AsyncEngine
@@ -36,12 +36,6 @@ class Accounts:
 
     async def delete(self, user: User, password: str = PASSWORD) -> None:
         await delete(self.engine, self.passwords, user.id, password=password)
-
-    async def fetch(self, query: str, **values: Any) -> list[Row[Any]]:
-        return await fetch(self.engine, query, **values)
-
-    async def execute(self, *statements: str) -> None:
-        await execute(self.engine, *statements)
 
     async def outbox(self, user: User | UUID | None = None) -> list[Row[Any]]:
         return await outbox(self.engine, user.id if isinstance(user, User) else user)

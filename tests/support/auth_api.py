@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.app import create_app
@@ -18,7 +17,7 @@ from auth_service.settings import ApiSettings, KeySettings
 from service_kit.database.engines import pooled
 from service_kit.http.problems import MEDIA_TYPE
 from tests.support.eventually import eventually
-from tests.support.inbox import execute, fetch
+from tests.support.inbox import OnDatabase, execute
 
 ADA = "ada@example.org"
 PASSWORD = "heron lantern gravel sonnet"
@@ -31,7 +30,7 @@ MEMBERS = {"type", "title", "status", "code", "instance", "detail", "errors", "v
 """The members that a problem document may have."""
 
 
-class AuthApi(httpx.AsyncClient):
+class AuthApi(httpx.AsyncClient, OnDatabase):
     """A client of an auth API that runs in this process, which can also use its database.
 
     Parameters:
@@ -43,12 +42,6 @@ class AuthApi(httpx.AsyncClient):
         super().__init__(transport=transport, base_url="http://auth.test")
         self.context: Context = app.state.context
         self.engine = self.context.engine
-
-    async def fetch(self, query: str, **values: Any) -> list[Row[Any]]:
-        return await fetch(self.engine, query, **values)
-
-    async def execute(self, *statements: str) -> None:
-        await execute(self.engine, *statements)
 
     async def ask(
         self, who: Signed | None, method: str, path: str, body: Any = None, **params: Any

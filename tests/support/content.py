@@ -71,16 +71,9 @@ class People:
         headers = {} if who is None else {"Authorization": f"Bearer {self.token(who)}"}
         return await self.client.request(method, path, headers=headers, json=body, params=params)
 
-    async def done(
-        self,
-        who: UUID | str | None,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        **params: Any,
-    ) -> Any:
-        """Send a request that must succeed, and return the JSON of the response."""
-        answer = await self.ask(who, method, path, body, **params)
+    async def done(self, *asked: Any, **params: Any) -> Any:
+        """Ask for what must succeed, and return the JSON of the response."""
+        answer = await self.ask(*asked, **params)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 

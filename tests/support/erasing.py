@@ -2,10 +2,9 @@
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from blog_service.erasure.sweep import sweep, sweep_continuously
@@ -15,7 +14,7 @@ from blog_service.users.row_lock import lock_author
 from contracts.events import Data
 from tests.support.background import in_background
 from tests.support.builders import a_state, a_tombstone
-from tests.support.inbox import apply_events, execute, fetch
+from tests.support.inbox import OnDatabase, apply_events
 
 AT_ONCE = 10_000
 """Rows per statement, so that it ends in time even on an overloaded machine."""
@@ -35,7 +34,7 @@ NOTHING = Left(profiles=0, posts=0, comments=0, noted=0)
 
 
 @dataclass(frozen=True)
-class Content:
+class Content(OnDatabase):
     """Users and their content in a blog's database, past its API."""
 
     engine: AsyncEngine
@@ -136,12 +135,6 @@ class Content:
 
     async def apply(self, *data: Data) -> None:
         await apply_events(self.engine, *data)
-
-    async def fetch(self, query: str, **values: Any) -> list[Row[Any]]:
-        return await fetch(self.engine, query, **values)
-
-    async def execute(self, *statements: str) -> None:
-        await execute(self.engine, *statements)
 
 
 async def written_as_a_request(connection: AsyncConnection, author: UUID) -> None:

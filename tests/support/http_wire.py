@@ -42,14 +42,10 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return self._closing
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Ignore the limits: everything is sent at once."""
+    def pause_reading(self, *_: int | None, **__: int | None) -> None:
+        """Do nothing: all input arrives, and everything is sent at once."""
 
-    def pause_reading(self) -> None:
-        """Do nothing: all input arrives."""
-
-    def resume_reading(self) -> None:
-        """Do nothing: all input arrives."""
+    resume_reading = set_write_buffer_limits = pause_reading
 
 
 @dataclass

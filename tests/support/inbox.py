@@ -96,6 +96,18 @@ async def execute(engine: AsyncEngine, *statements: str) -> None:
             await connection.execute(text(statement))
 
 
+class OnDatabase:
+    """What acts on a database can also read and change it with single statements."""
+
+    engine: AsyncEngine
+
+    async def fetch(self, query: str, **values: Any) -> list[Row[Any]]:
+        return await fetch(self.engine, query, **values)
+
+    async def execute(self, *statements: str) -> None:
+        await execute(self.engine, *statements)
+
+
 async def everything(engine: AsyncEngine) -> str:
     """All rows of all tables, as text."""
     tables = await fetch(engine, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings
@@ -13,14 +12,14 @@ from auth_service.tokens.keyring import KeyRing
 from auth_service.tokens.lifecycle import Lifecycle
 from auth_service.tokens.model import SigningKey, State
 from contracts.tokens.keys import jwk
-from tests.support.inbox import execute, fetch
+from tests.support.inbox import OnDatabase
 
 OPERATOR = "operator:test"
 BITS = 2048
 
 
 @dataclass(frozen=True)
-class Keyrings:
+class Keyrings(OnDatabase):
     """A database of signing keys, and the settings of the processes that use it."""
 
     engine: AsyncEngine
@@ -52,12 +51,6 @@ class Keyrings:
     async def states(self) -> dict[str, str]:
         rows = await self.fetch("SELECT kid, state FROM signing_keys")
         return {row.kid: row.state for row in rows}
-
-    async def fetch(self, query: str) -> list[Row[Any]]:
-        return await fetch(self.engine, query)
-
-    async def execute(self, *statements: str) -> None:
-        await execute(self.engine, *statements)
 
 
 async def a_token(ring: KeyRing) -> str:

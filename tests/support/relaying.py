@@ -23,7 +23,7 @@ from contracts.events.names import BINDINGS, EXCHANGE
 from service_kit.database.lease import Lease, hold
 from tests.support.background import in_background
 from tests.support.eventually import eventually
-from tests.support.inbox import execute, fetch
+from tests.support.inbox import OnDatabase, fetch
 from tests.support.proxy import Proxy
 from tests.support.source import Source
 from tests.support.system import broker_behind_a_proxy
@@ -160,7 +160,7 @@ def assert_in_order_per_user(messages: list[Carried]) -> None:
         assert versions == sorted(versions)
 
 
-class Pipe:
+class Pipe(OnDatabase):
     """The auth database, the settings of a relay, and the broker with a queue that shows events."""
 
     def __init__(self, engine: AsyncEngine, settings: RelaySettings, source: Source) -> None:
@@ -190,12 +190,6 @@ class Pipe:
         """Take all messages about users that are left in the queue."""
         messages = [Carried(message) for message in await self.source.take_all(QUEUE)]
         return [message for message in messages if message.routing_key != Heartbeat.type]
-
-    async def fetch(self, query: str, **values: Any) -> list[Row[Any]]:
-        return await fetch(self.engine, query, **values)
-
-    async def execute(self, *statements: str) -> None:
-        await execute(self.engine, *statements)
 
     async def outbox(self, user_id: UUID | None = None) -> list[Row[Any]]:
         return await outbox(self.engine, user_id)

@@ -1,7 +1,7 @@
 """The source's end of the broker, played by a test: it publishes events, and garbage."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import aio_pika
@@ -28,26 +28,11 @@ class Source:
 
     async def publish(self, *events: Event) -> None:
         """Publish ``events`` in order; all are in the queues on return."""
-        for start in range(0, len(events), 500):
-            await asyncio.gather(
-                *(self._publish_event(event) for event in events[start : start + 500])
-            )
+        await self._publish(events)
 
     async def replay(self, *events: Event) -> None:
         """Publish ``events`` as a replay to the blog; all are in its queue on return."""
-        for start in range(0, len(events), 500):
-            messages = [encode(event) for event in events[start : start + 500]]
-            await asyncio.gather(
-                *(
-                    self.publish_raw(
-                        message.body,
-                        message.properties,
-                        exchange=REPLAY_EXCHANGE,
-                        routing_key="blog",
-                    )
-                    for message in messages
-                )
-            )
+        await self._publish(events, exchange=REPLAY_EXCHANGE, routing_key="blog")
 
     async def publish_raw(
         self,
@@ -96,9 +81,15 @@ class Source:
         await self.channel.basic_consume(queue.queue, take, no_ack=True)
         return messages
 
-    async def _publish_event(self, event: Event) -> None:
+    async def _publish(self, events: Sequence[Event], **where: str) -> None:
+        for start in range(0, len(events), 500):
+            some = events[start : start + 500]
+            await asyncio.gather(*(self._publish_event(event, **where) for event in some))
+
+    async def _publish_event(self, event: Event, **where: str) -> None:
         message = encode(event)
-        await self.publish_raw(message.body, message.properties, routing_key=event.type)
+        where = {"routing_key": event.type} | where
+        await self.publish_raw(message.body, message.properties, **where)
 
 
 @asynccontextmanager

@@ -11,6 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.pems import pem
+
 
 def self_signed(folder: Path, hosts: Sequence[str]) -> tuple[Path, Path]:
     """Create a certificate for names or IP addresses; return its file and that of the key."""
@@ -29,10 +31,9 @@ def self_signed(folder: Path, hosts: Sequence[str]) -> tuple[Path, Path]:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     public, private = folder / f"{hosts[0]}.crt", folder / f"{hosts[0]}.key"
-    public.write_bytes(made.public_bytes(pem))
-    private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_text(pem(key))
     return public, private
 
 
@@ -84,10 +85,9 @@ class Authority:
             .add_extension(names, critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
         stem = f"{hosts[0]}-{made.serial_number:x}"
         public, private = self._folder / f"{stem}.crt", self._folder / f"{stem}.key"
-        public.write_bytes(made.public_bytes(pem))
-        private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+        public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        private.write_text(pem(key))
         private.chmod(0o600)
         return public, private

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from blog_service.settings import ApiSettings, ConsumerSettings, DatabaseSettings, ReconcileSettings
 from service_kit.process.load import load
 from service_kit.process.settings import ServiceSettings
 from tests.support.environment import Environment
+from tests.support.pems import pem
 
 COMPLETE = {
     "BLOG_DATABASE_URL": "postgresql://blog:hunter2@db.example:5433/blog",
@@ -96,18 +96,16 @@ def test_a_public_url_that_browsers_cannot_use_is_refused(complete: Environment)
             assert "hunter2" not in message, (name, url)
 
 
-@pytest.mark.parametrize("exponent", [3, 65537])
-def test_a_weak_public_key_stops_the_start(complete: Environment, exponent: int) -> None:
+def test_a_weak_public_key_stops_the_start(complete: Environment) -> None:
     """The rules are those for fetched keys."""
-    key = rsa.generate_private_key(public_exponent=exponent, key_size=2048).public_key()
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    pem = key.public_bytes(serialization.Encoding.PEM, form).decode()
-    if exponent == 65537:
-        complete.set(BLOG_PUBLIC_KEY=pem)
-        assert load(ApiSettings).public_key == pem
-    else:
-        message = complete.refusal(ApiSettings, BLOG_PUBLIC_KEY=pem)
-        assert message.startswith("BLOG_PUBLIC_KEY: is not usable: a key's exponent")
+    good, weak = (
+        pem(rsa.generate_private_key(public_exponent=exponent, key_size=2048).public_key())
+        for exponent in (65537, 3)
+    )
+    message = complete.refusal(ApiSettings, BLOG_PUBLIC_KEY=weak)
+    assert message.startswith("BLOG_PUBLIC_KEY: is not usable: a key's exponent")
+    complete.set(BLOG_PUBLIC_KEY=good)
+    assert load(ApiSettings).public_key == good
 
 
 def test_too_few_database_connections_are_refused(complete: Environment, public_pem: str) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.tokens.keys import UnusableKey, jwk, jwks, private_key, public_key
+from tests.support.pems import pem
 
 RFC_7638_MODULUS = (
     "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKR"
@@ -196,8 +196,7 @@ class TestRefusals:
     def test_a_public_key_above_the_size_limit_is_refused(self) -> None:
         """Verifying a signature with it would take too long."""
         key = RSAPublicNumbers(65537, 2**16384 - 1).public_key()
-        pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-        assert "16384 bits" in refusal(public_key, pem)
+        assert "16384 bits" in refusal(public_key, pem(key))
 
     @pytest.mark.parametrize("read", [private_key, public_key])
     @pytest.mark.parametrize(

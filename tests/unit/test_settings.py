@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings
 from service_kit.process.load import load
 from service_kit.process.settings import ServiceSettings
 from tests.support.environment import Environment
+from tests.support.pems import pem
 from tests.support.processes import run
 from tests.support.system import COMMANDS
 
@@ -175,8 +175,7 @@ def test_a_key_may_have_several_lines(complete: Environment, private_pem: str) -
 def test_a_weak_private_key_stops_the_start(complete: Environment) -> None:
     """Verifiers would refuse its public half."""
     key = rsa.generate_private_key(public_exponent=3, key_size=2048)
-    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    message = complete.refusal(ApiSettings, AUTH_PRIVATE_KEY=key.private_bytes(*form).decode())
+    message = complete.refusal(ApiSettings, AUTH_PRIVATE_KEY=pem(key))
     assert message.startswith("AUTH_PRIVATE_KEY: is not usable: ")
     assert "exponent" in message
 
