@@ -1,7 +1,9 @@
 """What the tests of one service against real servers share."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ import blog_service.settings
 from auth_service.settings import ApiSettings, RelaySettings
 from auth_service.users.passwords import Passwords
 from local.ports import free_port
+from tests.support.accounts import Accounts
 from tests.support.auth_api import AuthApi, made_admin, serving, signed_up
 from tests.support.builders import SOURCE
 from tests.support.commands import Command, commands_on
@@ -21,6 +24,7 @@ from tests.support.content import People, people_of
 from tests.support.inbox import Inbox
 from tests.support.mail_server import MailServer, mail_server
 from tests.support.mailboxes import Post, posting
+from tests.support.processes import AuthCommand, run
 from tests.support.reconciling import Pair, paired
 from tests.support.relaying import Pipe
 from tests.support.source import Source
@@ -66,6 +70,12 @@ def passwords() -> Iterator[Passwords]:
     passwords = Passwords(threads=2, waiting_max=100)
     yield passwords
     passwords.close()
+
+
+@pytest.fixture
+def accounts(auth_engine: AsyncEngine, passwords: Passwords) -> Accounts:
+    """The use cases of users on the fresh auth database."""
+    return Accounts(auth_engine, passwords)
 
 
 @pytest.fixture
@@ -137,6 +147,20 @@ def command(blog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.chdir(tmp_path)
     with commands_on(blog_url) as command:
         yield command
+
+
+@pytest.fixture
+def auth_command(auth_url: str, tmp_path: Path) -> AuthCommand:
+    """``auth-service`` as a process on the fresh database."""
+
+    async def run_to_its_end(
+        arguments: str, typed: str = "", **settings: str
+    ) -> CompletedProcess[str]:
+        environment = {"AUTH_DATABASE_URL": auth_url, **settings}
+        command = f"auth-service {arguments}"
+        return await asyncio.to_thread(run, command, environment, tmp_path, typed=typed.encode())
+
+    return run_to_its_end
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from joserfc import jwt as jose
 from joserfc.jwk import KeySet
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from local.ports import free_port
 from service_kit.http import trusted
@@ -19,8 +19,7 @@ from tests.support.builders import SOURCE
 from tests.support.databases import ROOT
 from tests.support.eventually import eventually
 from tests.support.processes import Process, run, running
-from tests.support.relaying import bind, taken, trouble
-from tests.support.source import Source
+from tests.support.relaying import Pipe
 
 ADDRESS = "ada.lovelace@secret.example"
 OTHER_ADDRESS = "augusta@secret.example"
@@ -85,14 +84,12 @@ async def relay(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Pr
 
 
 async def test_the_logs_contain_no_personal_data(
-    api: Process, relay: Process, environment: dict[str, str], source: Source
+    api: Process, relay: Process, environment: dict[str, str], pipe: Pipe
 ) -> None:
     """A whole account life with every mistake: no address, password or token is logged."""
-    await bind(source)
     base = f"http://127.0.0.1:{environment['AUTH_PORT']}"
-    async with httpx.AsyncClient(
-        base_url=base, trust_env=False, verify=trusted.authorities()
-    ) as client:
+    ours: dict[str, Any] = {"trust_env": False, "verify": trusted.authorities()}
+    async with httpx.AsyncClient(base_url=base, **ours) as client:
         created = await client.post("/v1/signup", json=CREDENTIALS, headers={"traceparent": TRACE})
         token = created.json()["access_token"]
         signed_in = {"Authorization": f"Bearer {token}"}
@@ -106,7 +103,7 @@ async def test_the_logs_contain_no_personal_data(
             await client.request("DELETE", "/v1/me", json=LEAVING, headers=signed_in),
             await client.get("/v1/me", headers=signed_in),
         ]
-    messages = await taken(source, 3)
+    messages = await pipe.taken(3)
     codes = [await api.stop(), await relay.stop()]
 
     statuses = [answer.status_code for answer in answers]
@@ -125,35 +122,23 @@ async def test_the_logs_contain_no_personal_data(
     assert "token.refused" in {line["event"] for line in lines}
 
 
+@pytest.mark.usefixtures("relay")
 async def test_status_shows_the_outbox_and_the_relay(
-    relay: Process,
-    auth_engine: AsyncEngine,
-    environment: dict[str, str],
-    source: Source,
-    tmp_path: Path,
+    unbound: Pipe, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    async def is_troubled() -> bool:
-        return await trouble(auth_engine) is not None
-
-    async def is_well() -> bool:
-        return not await is_troubled()
-
-    assert relay.is_running
-    await eventually(is_troubled)
+    await unbound.has_trouble("no queue is bound to the exchange")
     before = run("auth-service status --json", environment, tmp_path)
-    await bind(source)
-    await eventually(is_well)
+    await unbound.bind()
+    await unbound.has_trouble(None)
     after = run("auth-service status --json", environment, tmp_path)
     plain = run("auth-service status", environment, tmp_path)
 
     figures = json.loads(before.stdout)
-    assert figures["trouble"] == "no queue is bound to the exchange"
-    assert figures["relay"] == "active"
-    assert figures["unpublished"] >= 1
+    told = (figures["trouble"], figures["relay"], figures["unpublished"] >= 1)
+    assert told == ("no queue is bound to the exchange", "active", True)
     figures = json.loads(after.stdout)
     assert (figures["unpublished"], figures["oldest_unpublished_age_seconds"]) == (0, 0)
-    assert plain.returncode == 0
-    assert len(plain.stdout.splitlines()) == len(figures)
+    assert (plain.returncode, len(plain.stdout.splitlines())) == (0, len(figures))
 
 
 async def test_a_process_ends_although_a_cancellation_was_lost(tmp_path: Path) -> None:

@@ -5,13 +5,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.mail.letters import Purpose
 from auth_service.mail.request import request_mail
 from auth_service.sessions.model import NewSession
 from auth_service.users.model import EmailTaken, NoSuchUser, User, UserError, WrongPassword
-from auth_service.users.passwords import Passwords
 from contracts.events import UserCreated, UserDeleted, UserUpdated
 from service_kit.database.away import DATABASE_ERRORS
 from tests.support.accounts import Accounts
@@ -30,11 +28,6 @@ BURY_ALL = (
     "UPDATE users SET status = 'deleted', deleted_at = now(), version = version + 1,"
     " email = NULL, password_hash = NULL"
 )
-
-
-@pytest.fixture
-def accounts(auth_engine: AsyncEngine, passwords: Passwords) -> Accounts:
-    return Accounts(auth_engine, passwords)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from service_kit.broker.connection import (
 )
 from tests.support.broker_users import a_broker_user
 from tests.support.in_turn import in_turn
-from tests.support.proxy import proxy_to
+from tests.support.system import broker_behind_a_proxy
 
 NAME = "a test"
 
@@ -43,9 +43,7 @@ async def test_a_wrong_password_is_reported_as_one(broker: Broker, vhost: str) -
     assert "away" not in said
 
 
-async def test_a_missing_virtual_host_differs_from_one_without_rights(
-    broker: Broker, vhost: str
-) -> None:
+async def test_a_missing_virtual_host_is_not_one_without_rights(broker: Broker, vhost: str) -> None:
     """Both come with the command that repairs them, quoted for a shell."""
     missing = await refusal(broker.amqp_url("no such"))
     with a_broker_user(broker, None) as address:
@@ -58,23 +56,18 @@ async def test_a_missing_virtual_host_differs_from_one_without_rights(
 
 async def test_an_unreachable_broker_is_away(unused_port: int) -> None:
     """No process listens, or the host name is unknown: each says which."""
-    assert await refusal(f"amqp://127.0.0.1:{unused_port}/") == (
-        f"the broker is away (nothing listens at 127.0.0.1:{unused_port})"
-    )
-    assert await refusal("amqp://nosuch.invalid/") == (
-        "the broker is away (no machine is known as nosuch.invalid)"
-    )
+    for place, why in (
+        (f"127.0.0.1:{unused_port}", "nothing listens at"),
+        ("nosuch.invalid", "no machine is known as"),
+    ):
+        assert await refusal(f"amqp://{place}/") == f"the broker is away ({why} {place})"
 
 
-async def test_the_next_address_is_tried_at_once(
-    broker: Broker, amqp_url: str, unused_port: int
-) -> None:
+async def test_the_next_address_is_tried_at_once(amqp_url: str, unused_port: int) -> None:
     """Nobody listens at the first address, and the second is silent as a vanished machine."""
-    host, _, port = broker.address.rpartition("@")[2].partition(":")
-    async with proxy_to(host, int(port)) as silent:
+    async with broker_behind_a_proxy(amqp_url) as (silent, through):
         silent.swallow_answers()
-        gone = f"amqp://127.0.0.1:{unused_port}/"
-        urls = f"{gone} {amqp_url.replace(f':{port}', f':{silent.port}')} {amqp_url}"
+        urls = f"amqp://127.0.0.1:{unused_port}/ {through} {amqp_url}"
         began = time.monotonic()
 
         async with connected(urls, name=NAME) as connection:
@@ -132,11 +125,9 @@ async def test_every_connection_has_heartbeats(amqp_url: str, asked: str, beats:
         assert underlay.connection_tune.heartbeat == beats
 
 
-async def test_a_silent_broker_is_noticed_and_does_not_end_the_task(broker: Broker) -> None:
+async def test_a_silent_broker_is_noticed_and_does_not_end_the_task(amqp_url: str) -> None:
     """Code that waits for it gets an error, not a cancellation of its own task."""
-    host, _, port = broker.address.rpartition("@")[2].partition(":")
-    async with proxy_to(host, int(port)) as proxy:
-        through = broker.address.replace(f":{port}", f":{proxy.port}")
+    async with broker_behind_a_proxy(amqp_url) as (proxy, through):
         connection = await connect(f"{through}?heartbeat=2", name=NAME)
         channel = await connection.channel()
         began = time.monotonic()

@@ -2,14 +2,10 @@
 
 import asyncio
 import inspect
-import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aio_pika
@@ -19,9 +15,6 @@ import pytest
 from aiormq.abc import ChannelFrame
 from aiormq.channel import Channel
 from aiormq.connection import TCPTransportFactory
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pamqp.commands import Basic, Connection
 from pamqp.commands import Channel as ChannelMethods
 from pamqp.header import ContentHeader
@@ -32,9 +25,9 @@ from service_kit.broker.connection import BrokerTrouble, connect, connected
 from service_kit.broker.frames import body_frames
 from service_kit.broker.seam import SeamConnection
 from tests.support.eventually import eventually
-from tests.support.pems import pem
-from tests.support.proxy import Proxy, proxy_to
 from tests.support.scripted_broker import ScriptedBroker, scripted_broker
+from tests.support.system import broker_behind_a_proxy
+from tests.support.tls import server_context
 
 NAME = "a test"
 CONFIRMED, RETURNED, NACKED, UNCONFIRMED = Answer
@@ -49,10 +42,8 @@ class Bulk:
         self.publisher = BulkPublisher(connection, channel)
 
     def message(self, key: str, body: bytes, message_id: str, exchange: str = "") -> bytes:
-        header = ContentHeader(
-            properties=Basic.Properties(message_id=message_id, delivery_mode=2),
-            body_size=len(body),
-        )
+        properties = Basic.Properties(message_id=message_id, delivery_mode=2)
+        header = ContentHeader(properties=properties, body_size=len(body))
         publish = Basic.Publish(exchange=exchange, routing_key=key, mandatory=True)
         number = self.channel.number
         head = b"".join(pamqp.frame.marshal(frame, number) for frame in (publish, header))
@@ -68,10 +59,8 @@ class Bulk:
     ) -> list[Answer]:
         """Publish one message for each key."""
         ids = [str(uuid4()) for _ in keys]
-        messages = [
-            self.message(key, body, message_id, exchange)
-            for key, message_id in zip(keys, ids, strict=True)
-        ]
+        named = zip(keys, ids, strict=True)
+        messages = [self.message(key, body, name, exchange) for key, name in named]
         return await self.publisher.publish(messages, ids, timeout_seconds=timeout_seconds)
 
     def buffered_bytes(self) -> int:
@@ -126,8 +115,7 @@ async def test_returned_messages_of_many_frames_are_told_apart(bulk: Bulk) -> No
     answers = await bulk.publish(["here", "nowhere", "here", "nowhere", "nowhere", "here"], body)
     empty = await bulk.publish(["nowhere", "here"], b"")
 
-    kinds = [CONFIRMED, RETURNED, CONFIRMED, RETURNED, RETURNED, CONFIRMED]
-    assert answers == kinds
+    assert answers == [CONFIRMED, RETURNED, CONFIRMED, RETURNED, RETURNED, CONFIRMED]
     assert empty == [RETURNED, CONFIRMED]
     assert not bulk.publisher._returns.ids
 
@@ -157,14 +145,13 @@ async def test_confirms_of_every_kind_in_any_order() -> None:
         broker.send(number, Basic.Ack(99), Basic.Ack(7, multiple=True), Basic.Nack(5))
         broker.send(number, Basic.Nack(0, multiple=True))
 
-        assert await publishing == [
-            *(NACKED, NACKED, CONFIRMED, CONFIRMED, NACKED, CONFIRMED, CONFIRMED, NACKED)
-        ]
+        first, second = [NACKED, NACKED, CONFIRMED, CONFIRMED], [NACKED, CONFIRMED, CONFIRMED]
+        assert await publishing == [*first, *second, NACKED]
 
 
 async def test_a_lost_connection_ends_a_publish_at_once(amqp_url: str) -> None:
     """What was confirmed before stays confirmed, and later publishes fail without waiting."""
-    async with proxied(amqp_url) as (proxy, url), bulk_to(url) as bulk:
+    async with broker_behind_a_proxy(amqp_url) as (proxy, url), bulk_to(url) as bulk:
         await bulk.channel.queue_declare("here")
         assert await bulk.publish(["here"]) == [CONFIRMED]
         proxy.swallow_answers()
@@ -181,7 +168,7 @@ async def test_a_lost_connection_ends_a_publish_at_once(amqp_url: str) -> None:
 
 async def test_a_wave_that_was_written_in_part_is_unconfirmed(amqp_url: str) -> None:
     """The connection dies while most of it waits for the socket, which takes only so much."""
-    async with proxied(amqp_url) as (proxy, url), bulk_to(url) as bulk:
+    async with broker_behind_a_proxy(amqp_url) as (proxy, url), bulk_to(url) as bulk:
         await bulk.channel.queue_declare("here")
         proxy.swallow_requests()
         body = bytes(1024 * 1024)
@@ -199,7 +186,7 @@ async def test_a_wave_that_was_written_in_part_is_unconfirmed(amqp_url: str) -> 
 
 
 async def test_a_silent_broker_ends_a_publish_at_its_time_limit(amqp_url: str) -> None:
-    async with proxied(amqp_url) as (proxy, url), bulk_to(url) as bulk:
+    async with broker_behind_a_proxy(amqp_url) as (proxy, url), bulk_to(url) as bulk:
         await bulk.channel.queue_declare("here")
         proxy.swallow_requests()
         proxy.swallow_answers()
@@ -379,10 +366,10 @@ async def test_a_connection_cut_inside_a_frame_ends_a_publish_at_once() -> None:
 
 
 async def test_tls_works_and_is_verified(tmp_path: Path) -> None:
-    server = certificate(tmp_path)
+    server, certificate = server_context(tmp_path, "127.0.0.1")
     async with scripted_broker(server) as broker:
         url = f"amqps://127.0.0.1:{broker.port}/"
-        async with bulk_to(f"{url}?cafile={tmp_path / 'certificate.pem'}") as bulk:
+        async with bulk_to(f"{url}?cafile={certificate}") as bulk:
             publishing = asyncio.create_task(bulk.publish(["k"] * 3))
             await eventually(lambda: broker.count(Basic.Publish) == 3)
             broker.send(bulk.channel.number, Basic.Ack(3, multiple=True))
@@ -391,9 +378,7 @@ async def test_tls_works_and_is_verified(tmp_path: Path) -> None:
             await connect(url, name=NAME, bulk=True)
 
 
-async def test_an_error_of_connecting_is_the_same_through_the_seam(
-    broker: Broker, unused_port: int
-) -> None:
+async def test_the_seam_changes_no_error_of_connecting(broker: Broker, unused_port: int) -> None:
     for url in (
         f"amqp://127.0.0.1:{unused_port}/",
         broker.address.replace("amqp://", "amqps://"),
@@ -424,9 +409,8 @@ async def test_the_library_has_the_insides_that_the_seam_relies_on(amqp_url: str
         assert isinstance(channel.write_queue, asyncio.Queue)
         assert not channel.closing.done()
         assert channel.closing is not channel.closing, "cancelling it must not close the channel"
-        assert list(ChannelFrame.__dataclass_fields__) == [
-            *("payload", "should_close", "drain_future")
-        ]
+        fields = ["payload", "should_close", "drain_future"]
+        assert list(ChannelFrame.__dataclass_fields__) == fields
         drained = asyncio.get_running_loop().create_future()
         await channel.write_queue.put(ChannelFrame(b"", False, drained))
         await asyncio.wait_for(drained, 5)
@@ -446,36 +430,3 @@ class Failing:
 
     def taken(self) -> None:
         """Nothing to act on."""
-
-
-@asynccontextmanager
-async def proxied(amqp_url: str) -> AsyncIterator[tuple[Proxy, str]]:
-    """A proxy before the broker, and the address through it."""
-    parts = urlsplit(amqp_url)
-    assert parts.hostname is not None
-    async with proxy_to(parts.hostname, parts.port or 5672) as proxy:
-        place = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}"
-        yield proxy, parts._replace(netloc=place).geturl()
-
-
-def certificate(folder: Path) -> ssl.SSLContext:
-    """A server's context with a certificate for 127.0.0.1, which is in ``folder`` as well."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_text(pem(key))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
-    return context

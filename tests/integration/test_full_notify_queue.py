@@ -9,14 +9,15 @@ import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.accounts.sign_up import sign_up
 from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.outbox.relay import POLL_SECONDS
 from auth_service.settings import RelaySettings
 from auth_service.users.passwords import Passwords
 from local.embedded_postgres import EmbeddedPostgres
 from service_kit.database.engines import pooled
+from tests.support.accounts import Accounts
 from tests.support.builders import SOURCE
+from tests.support.database_sessions import committed
 from tests.support.databases import Databases
 from tests.support.relaying import bind, relaying, taken
 from tests.support.source import Source
@@ -54,11 +55,10 @@ async def test_sign_ups_succeed_and_their_events_are_found_within_seconds(
     """A session in another database listens and sleeps in a transaction; others fill the queue."""
     await bind(source)
     async with relaying(small), full(small.database_url):
-        ada = await sign_up(engine, passwords, email="ada@example.org", password="correct horse 15")
+        ada = await Accounts(engine, passwords).sign_up("ada@example.org")
         [message] = await taken(source, 1, within=POLL_SECONDS + 5)
         assert message.event.data.subject == ada.id
-        async with engine.begin() as connection:
-            await record_heartbeat(connection)
+        await committed(engine, record_heartbeat)
 
 
 @asynccontextmanager

@@ -12,29 +12,18 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.outbox.relay import POLL_SECONDS
-from auth_service.settings import RelaySettings
 from contracts.events import Beat
 from service_kit.database.lease import ACQUIRE_SECONDS, LEASE_SECONDS
 from tests.support.builders import a_state
+from tests.support.database_sessions import end_sessions
 from tests.support.eventually import eventually
 from tests.support.inbox import fetch
-from tests.support.relaying import (
-    QUEUE,
-    Carried,
-    Pipe,
-    assert_in_order_per_user,
-    leader,
-    recorded,
-    relaying,
-)
+from tests.support.relaying import QUEUE, Carried, Pipe, assert_all_in_order, leader
 
 RELAY = "auth-service relay"
 
-
-@pytest.fixture
-def quiet(relay_settings: RelaySettings) -> RelaySettings:
-    """A relay whose only heartbeat is the one at its start, so no later one wakes it."""
-    return relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
+QUIET = {"heartbeat_seconds": 3600.0}
+"""Its only heartbeat is the one at its start, so no later one wakes the relay."""
 
 
 @pytest.fixture
@@ -50,15 +39,15 @@ async def arrivals(pipe: Pipe) -> asyncio.Queue[Carried]:
     return arrivals
 
 
-async def test_another_relay_takes_over_at_once(quiet: RelaySettings, pipe: Pipe) -> None:
+async def test_another_relay_takes_over_at_once(pipe: Pipe) -> None:
     """When the active relay's session ends, its lock ends too, and the other relay takes over."""
-    async with relaying(quiet), relaying(quiet):
+    async with pipe.relaying(**QUIET), pipe.relaying(**QUIET):
         first = await eventually(pipe.leader)
         await eventually(lambda: waiting(pipe.engine))
         await pipe.record(a_state())
         await pipe.taken(1)
 
-        await terminate(pipe.engine, first)
+        await end_sessions(pipe.engine, f"pid = {first}")
         # Far less than the ten seconds after which an idle lease expires.
         second = await eventually(pipe.leader, within=LEASE_SECONDS / 2)
         await pipe.record(a_state())
@@ -67,72 +56,49 @@ async def test_another_relay_takes_over_at_once(quiet: RelaySettings, pipe: Pipe
     assert second != first
 
 
-async def test_a_single_relay_resumes_after_its_session_ended(
-    quiet: RelaySettings, pipe: Pipe
-) -> None:
-    """It notices the lost session at once, even while it waits for a commit."""
-    async with relaying(quiet):
+async def test_a_single_relay_resumes_after_its_session_ended(pipe: Pipe) -> None:
+    """It notices the lost session at once, even while it waits for a commit.
+
+    A relay that leads again shows its own trouble, not that of the relay before it.
+    """
+    async with pipe.relaying(**QUIET):
         first = await eventually(pipe.leader)
         await becomes_idle(pipe.engine)
-
-        await terminate(pipe.engine, first)
-        await pipe.record(a_state())
-        messages = await pipe.taken(1)
-
-    assert len(messages) == 1
-
-
-async def test_trouble_stored_by_an_earlier_relay_is_replaced(
-    quiet: RelaySettings, pipe: Pipe
-) -> None:
-    """A relay that leads again shows its own trouble, not that of the relay before it."""
-    async with relaying(quiet):
-        await eventually(lambda: is_idle(pipe.engine))
-        first = await eventually(pipe.leader)
         await pipe.execute("UPDATE source SET trouble = 'of another', trouble_since = now()")
 
-        await terminate(pipe.engine, first)
+        await end_sessions(pipe.engine, f"pid = {first}")
         await pipe.record(a_state())
         await pipe.taken(1)
 
         await eventually(lambda: is_well(pipe.engine))
 
 
-async def test_the_order_per_user_survives_every_change_of_the_active_relay(
-    quiet: RelaySettings, pipe: Pipe
-) -> None:
+async def test_the_order_per_user_survives_every_change_of_the_active_relay(pipe: Pipe) -> None:
     """Sessions end during the work: nothing is lost, and first publications stay in order."""
     users = [a_state().id for _ in range(5)]
     async with AsyncExitStack() as stack:
         for _ in range(3):
-            await stack.enter_async_context(relaying(quiet))
+            await stack.enter_async_context(pipe.relaying(**QUIET))
         leaders = set()
         for version in range(1, 41):
             await pipe.record(*(a_state(user, version) for user in users))
             if version % 10 == 0:
                 active = await eventually(pipe.leader)
                 leaders.add(active)
-                await terminate(pipe.engine, active)
+                await end_sessions(pipe.engine, f"pid = {active}")
 
         await eventually(pipe.all_published, within=60)
 
-    messages = [Carried(message) for message in await pipe.source.take_all(QUEUE)]
-    messages = [message for message in messages if message.routing_key != "sync.heartbeat"]
     assert len(leaders) == 4
-    assert_in_order_per_user(messages)
-    assert {(m.event.data.subject, m.event.data.subject_version) for m in messages} == {
-        (user, version) for version in range(1, 41) for user in users
-    }
+    assert_all_in_order(await pipe.rest(), users, range(1, 41))
 
 
-async def test_no_wake_up_is_lost(
-    auth_engine: AsyncEngine, quiet: RelaySettings, arrivals: asyncio.Queue[Carried]
-) -> None:
+async def test_no_wake_up_is_lost(pipe: Pipe, arrivals: asyncio.Queue[Carried]) -> None:
     """200 commits at varying moments, while the relay falls asleep, are each published at once."""
     state = a_state()
-    async with relaying(quiet):
+    async with pipe.relaying(**QUIET):
         for version in range(1, 201):
-            await recorded(auth_engine, a_state(state.id, version))
+            await pipe.record(a_state(state.id, version))
 
             # No heartbeat and no other commit would wake a relay that missed this one.
             message = await asyncio.wait_for(arrivals.get(), 10)
@@ -143,30 +109,26 @@ async def test_no_wake_up_is_lost(
 
 
 async def test_a_commit_wakes_the_relay_from_another_session(
-    auth_engine: AsyncEngine, quiet: RelaySettings, arrivals: asyncio.Queue[Carried]
+    pipe: Pipe, arrivals: asyncio.Queue[Carried]
 ) -> None:
     """Many sessions commit at once: each event is published although they share a wake-up."""
-    async with relaying(quiet):
-        await eventually(lambda: is_idle(auth_engine))
-        await asyncio.gather(*(recorded(auth_engine, a_state()) for _ in range(50)))
+    async with pipe.relaying(**QUIET):
+        await eventually(lambda: is_idle(pipe.engine))
+        await asyncio.gather(*(pipe.record(a_state()) for _ in range(50)))
         for _ in range(50):
             await asyncio.wait_for(arrivals.get(), 10)
 
 
-@pytest.mark.usefixtures("pipe")
-async def test_an_idle_relay_polls_every_few_seconds_only(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings
-) -> None:
+async def test_an_idle_relay_polls_every_few_seconds_only(pipe: Pipe) -> None:
     """Between two heartbeats the relay waits for a commit, and renews its lease by polling."""
-    settings = relay_settings.model_copy(update={"heartbeat_seconds": 2.5 * POLL_SECONDS})
-    async with relaying(settings):
-        await becomes_idle(auth_engine)
-        number = await heartbeats(auth_engine)
+    async with pipe.relaying(heartbeat_seconds=2.5 * POLL_SECONDS):
+        await becomes_idle(pipe.engine)
+        number = await heartbeats(pipe.engine)
         queries = set()
 
         async def next_heartbeat() -> bool:
-            queries.add(await last_query(auth_engine))
-            return await heartbeats(auth_engine) > number
+            queries.add(await last_query(pipe.engine))
+            return await heartbeats(pipe.engine) > number
 
         await eventually(next_heartbeat)
 
@@ -195,17 +157,15 @@ async def test_heartbeats_are_numbered_without_gaps(pipe: Pipe) -> None:
     assert await heartbeats(pipe.engine) == len(rows)
 
 
-async def test_a_waiting_relay_holds_no_snapshot_and_fills_no_log(
-    auth_engine: AsyncEngine, quiet: RelaySettings
-) -> None:
+async def test_a_waiting_relay_holds_no_snapshot_and_fills_no_log(unbound: Pipe) -> None:
     """It tries the lock from time to time, instead of waiting for it inside the database."""
-    async with relaying(quiet), relaying(quiet):
-        await eventually(lambda: leader(auth_engine))
-        await eventually(lambda: waiting(auth_engine))
+    async with unbound.relaying(**QUIET), unbound.relaying(**QUIET):
+        await eventually(unbound.leader)
+        await eventually(lambda: waiting(unbound.engine))
         asked: set[datetime] = set()
 
         async def retried() -> bool:
-            [session] = await waiting(auth_engine)
+            [session] = await waiting(unbound.engine)
             assert session.state == "active" or session.backend_xmin is None
             assert session.wait_event != "advisory"
             asked.add(session.query_start)
@@ -217,10 +177,6 @@ async def test_a_waiting_relay_holds_no_snapshot_and_fills_no_log(
 async def is_over(engine: AsyncEngine) -> bool:
     """Return whether the last statement of a cancelled relay has ended, with its session."""
     return await leader(engine) is None
-
-
-async def terminate(engine: AsyncEngine, pid: int | None) -> None:
-    await fetch(engine, "SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
 
 
 async def becomes_idle(engine: AsyncEngine) -> None:
@@ -235,11 +191,8 @@ async def becomes_idle(engine: AsyncEngine) -> None:
 
 
 async def last_query(engine: AsyncEngine) -> datetime | None:
-    rows = await fetch(
-        engine,
-        "SELECT query_start FROM pg_stat_activity WHERE pid = :pid",
-        pid=await leader(engine),
-    )
+    query = "SELECT query_start FROM pg_stat_activity WHERE pid = :pid"
+    rows = await fetch(engine, query, pid=await leader(engine))
     return rows[0].query_start if rows else None
 
 
@@ -260,9 +213,8 @@ async def is_idle(engine: AsyncEngine) -> bool:
 
 
 async def is_well(engine: AsyncEngine) -> bool:
-    return bool(
-        await fetch(engine, "SELECT 1 FROM source WHERE trouble IS NULL AND trouble_since IS NULL")
-    )
+    well = "SELECT 1 FROM source WHERE trouble IS NULL AND trouble_since IS NULL"
+    return bool(await fetch(engine, well))
 
 
 async def heartbeats(engine: AsyncEngine) -> int:

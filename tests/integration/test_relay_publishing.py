@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -11,17 +10,14 @@ from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.accounts.change_email import change_email
-from auth_service.accounts.delete import delete
-from auth_service.accounts.sign_up import sign_up
 from auth_service.outbox import backlog
 from auth_service.outbox.publisher import BODY_BYTES_MAX, Outcome, publisher
 from auth_service.outbox.record import record
 from auth_service.outbox.table import RELAY_LEASE
-from auth_service.users.passwords import Passwords
 from contracts.events import UserCreated, UserDeleted, UserUpdated
 from contracts.events.envelope import StoredEvent
-from tests.support.builders import a_state
+from tests.support.accounts import Accounts
+from tests.support.builders import NOON, a_state
 from tests.support.eventually import eventually
 from tests.support.inbox import execute
 from tests.support.relaying import (
@@ -35,19 +31,13 @@ from tests.support.relaying import (
 )
 from tests.support.scripted_broker import scripted_broker
 
-PASSWORD = "heron lantern gravel sonnet"
 
-
-async def test_recorded_events_are_published_in_order(passwords: Passwords, pipe: Pipe) -> None:
+async def test_recorded_events_are_published_in_order(accounts: Accounts, pipe: Pipe) -> None:
     """Each event once, in order of position, persistent, with its headers and its recorded body."""
-    ada = await sign_up(pipe.engine, passwords, email="ada@example.org", password=PASSWORD)
-    bob = await sign_up(pipe.engine, passwords, email="bob@example.org", password=PASSWORD)
-    await change_email(
-        pipe.engine, passwords, ada.id, email="lovelace@example.org", password=PASSWORD
-    )
+    ada, bob = [await accounts.sign_up(f"{name}@example.org") for name in ("ada", "bob")]
+    await accounts.change_email(ada, "lovelace@example.org")
 
-    async with pipe.rounds() as run_once:
-        done = await drained(run_once)
+    done = await pipe.drained()
 
     messages = await pipe.taken(3)
     rows = await pipe.outbox()
@@ -74,8 +64,7 @@ async def test_a_recorded_payload_is_published_byte_for_byte(pipe: Pipe) -> None
         f" VALUES ('user.merged', gen_random_uuid(), 1, '{payload}'::text::json, 'trace')"
     )
 
-    async with pipe.rounds() as run_once:
-        await run_once()
+    await pipe.drained()
 
     [message] = await pipe.taken(1)
     assert message.body.decode() == payload
@@ -147,15 +136,14 @@ async def test_the_next_wave_is_sent_while_one_is_unconfirmed(pipe: Pipe) -> Non
 
 
 async def test_an_erased_event_is_not_sent_and_the_tombstone_follows(
-    passwords: Passwords, pipe: Pipe
+    accounts: Accounts, pipe: Pipe
 ) -> None:
     """A row whose payload was erased before publishing is marked published without being sent."""
-    ada = await sign_up(pipe.engine, passwords, email="ada@example.org", password=PASSWORD)
-    await change_email(pipe.engine, passwords, ada.id, email="a@example.org", password=PASSWORD)
-    await delete(pipe.engine, passwords, ada.id, password=PASSWORD)
+    ada = await accounts.sign_up("ada@example.org")
+    await accounts.change_email(ada, "a@example.org")
+    await accounts.delete(ada)
 
-    async with pipe.rounds() as run_once:
-        done = await drained(run_once)
+    done = await pipe.drained()
 
     [message] = await pipe.taken(1)
     rows = await pipe.outbox()
@@ -169,18 +157,18 @@ async def test_an_erased_event_is_not_sent_and_the_tombstone_follows(
 
 
 async def test_an_event_erased_while_an_earlier_one_is_in_flight_is_not_sent(
-    passwords: Passwords, pipe: Pipe
+    accounts: Accounts, pipe: Pipe
 ) -> None:
     """A slow broker holds up a user's first event; meanwhile the user is deleted."""
-    ada = await sign_up(pipe.engine, passwords, email="ada@example.org", password=PASSWORD)
+    ada = await accounts.sign_up("ada@example.org")
     for address in ("a@example.org", "b@example.org"):
-        await change_email(pipe.engine, passwords, ada.id, email=address, password=PASSWORD)
+        await accounts.change_email(ada, address)
     async with proxied(pipe.settings) as (proxy, settings), rounds(settings) as run_once:
         proxy.swallow_answers()
         running = asyncio.ensure_future(run_once())
         await pipe.taken(1)
 
-        await delete(pipe.engine, passwords, ada.id, password=PASSWORD)
+        await accounts.delete(ada)
         proxy.swallow_answers(False)
         await running
         await drained(run_once)
@@ -196,8 +184,7 @@ async def test_a_tombstone_without_payload_is_still_published(pipe: Pipe) -> Non
         " VALUES ('user.deleted', gen_random_uuid(), 7)"
     )
 
-    async with pipe.rounds() as run_once:
-        await run_once()
+    await pipe.drained()
 
     [message] = await pipe.taken(1)
     assert message.event.data.subject_version == 7
@@ -227,8 +214,7 @@ async def test_a_rolled_back_event_is_never_published(pipe: Pipe) -> None:
         await connection.rollback()
     await pipe.record(done)
 
-    async with pipe.rounds() as run_once:
-        result = await run_once()
+    [result] = await pipe.drained()
 
     [message] = await pipe.taken(1)
     assert result.claimed == 1
@@ -261,10 +247,8 @@ async def test_reading_and_marking_use_an_index_however_long_the_log(
         "INSERT INTO outbox_events (type, user_id, version, payload) SELECT 'user.updated',"
         f" gen_random_uuid(), 1, '{{}}' FROM generate_series(1, {waiting})",
     )
-    await execute(
-        auth_engine.execution_options(isolation_level="AUTOCOMMIT"),
-        "VACUUM (ANALYZE) outbox_events",
-    )
+    alone = auth_engine.execution_options(isolation_level="AUTOCOMMIT")
+    await execute(alone, "VACUUM (ANALYZE) outbox_events")
 
     plans = [
         await plan(auth_engine, statement, arguments, mode)
@@ -302,10 +286,7 @@ async def plan(engine: AsyncEngine, statement: str, arguments: Sequence[object],
 @pytest.mark.parametrize("size", [2, BODY_BYTES_MAX])
 async def test_a_broker_without_a_limit_on_frames_gets_the_body_in_one(size: int) -> None:
     event = StoredEvent(
-        event_id=uuid4(),
-        type=UserUpdated.type,
-        occurred_at=datetime.now(UTC),
-        payload="x" * size,
+        event_id=uuid4(), type=UserUpdated.type, occurred_at=NOON, payload="x" * size
     )
     async with scripted_broker(frame_max=0) as broker:
         url = f"amqp://127.0.0.1:{broker.port}/"

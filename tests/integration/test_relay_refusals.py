@@ -2,34 +2,25 @@
 
 import asyncio
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from auth_service.accounts.delete import delete
-from auth_service.accounts.sign_up import sign_up
 from auth_service.outbox.publisher import Outcome
-from auth_service.settings import RelaySettings
-from auth_service.users.passwords import Passwords
-from contracts.events import Heartbeat, UserDeleted
+from contracts.events import UserDeleted
 from local.broker import Broker
+from tests.support.accounts import Accounts
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
 from tests.support.relaying import (
     QUEUE,
-    Carried,
     Pipe,
-    assert_in_order_per_user,
+    assert_all_in_order,
     bind,
     drained,
     proxied,
     published,
-    recorded,
     relaying,
     rounds,
-    trouble,
 )
 from tests.support.source import Source
 
-PASSWORD = "heron lantern gravel sonnet"
 REFUSED = "a queue refuses events: it is full, or most of its nodes are away"
 ONE_HEARTBEAT = {"heartbeat_seconds": 3600.0, "retry_seconds_max": 0.1}
 
@@ -39,27 +30,24 @@ async def test_a_returned_event_stays_unpublished_until_a_queue_is_bound(unbound
     states = [a_state() for _ in range(5)]
     await unbound.record(*states)
     async with unbound.relaying(**ONE_HEARTBEAT):
-        await eventually(lambda: unbound.has_trouble("no queue is bound to the exchange"))
+        await unbound.has_trouble("no queue is bound to the exchange")
         before = await unbound.outbox()
 
         await unbound.bind()
         messages = await unbound.taken(5)
 
         await eventually(unbound.all_published)
-        await eventually(lambda: unbound.has_trouble(None))
+        await unbound.has_trouble(None)
     assert [row.published_at for row in before] == [None] * 5
     assert [message.event.data.subject for message in messages] == [state.id for state in states]
 
 
-async def test_one_event_at_a_time_is_tried_while_they_are_returned(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings
-) -> None:
+async def test_one_event_at_a_time_is_tried_while_they_are_returned(unbound: Pipe) -> None:
     """A broker without a queue is not flooded: after the first refusal one event is enough."""
-    await recorded(auth_engine, *(a_state() for _ in range(40)))
-    settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
+    await unbound.record(*(a_state() for _ in range(40)))
     before = published("returned")
 
-    async with relaying(settings):
+    async with unbound.relaying(**ONE_HEARTBEAT):
         await eventually(lambda: published("returned") >= before + 45)
         tried = published("returned") - before
 
@@ -76,17 +64,14 @@ async def test_the_order_per_user_survives_refusals(
     await unbound.record(*(a_state(user, version) for version in range(1, 7) for user in users))
     before = published("nacked")
     async with unbound.relaying(**ONE_HEARTBEAT):
-        await eventually(lambda: unbound.has_trouble(REFUSED))
+        await unbound.has_trouble(REFUSED)
 
         messages = await unbound.taken(24, within=60)
 
         await eventually(unbound.all_published)
-        await eventually(lambda: unbound.has_trouble(None))
+        await unbound.has_trouble(None)
     assert published("nacked") > before
-    assert_in_order_per_user(messages)
-    assert {(m.event.data.subject, m.event.data.subject_version) for m in messages} == {
-        (user, version) for version in range(1, 7) for user in users
-    }
+    assert_all_in_order(messages, users, range(1, 7))
 
 
 async def test_a_queue_that_keeps_refusing_is_tried_on_another_connection(
@@ -99,10 +84,10 @@ async def test_a_queue_that_keeps_refusing_is_tried_on_another_connection(
     await bind(unbound.source, kind="classic")
     broker.set_policy(vhost, "full", f"^{QUEUE}$", {"max-length": 0, "overflow": "reject-publish"})
     await unbound.record(a_state())
-    once = unbound.settings.model_copy(update=ONE_HEARTBEAT)
+    once = unbound.changed(**ONE_HEARTBEAT)
     async with proxied(once) as (proxy, settings), relaying(settings):
         await eventually(lambda: proxy.accepted > 2)
-        assert await unbound.has_trouble(REFUSED)
+        await unbound.has_trouble(REFUSED)
         broker.clear_policy(vhost, "full")
         await eventually(unbound.all_published)
 
@@ -126,7 +111,7 @@ async def test_a_refused_user_gets_no_further_event(unbound: Pipe) -> None:
 async def test_a_lost_confirm_repeats_an_event_and_never_loses_one(pipe: Pipe) -> None:
     """The broker stores the event but its confirm is lost: the event is published a second time."""
     state = a_state()
-    fast = pipe.settings.model_copy(update=ONE_HEARTBEAT | {"publish_timeout_seconds": 0.5})
+    fast = pipe.changed(**ONE_HEARTBEAT, publish_timeout_seconds=0.5)
     async with proxied(fast) as (proxy, settings), relaying(settings):
         await pipe.record(a_state())
         await pipe.taken(1)
@@ -135,7 +120,7 @@ async def test_a_lost_confirm_repeats_an_event_and_never_loses_one(pipe: Pipe) -
         proxy.swallow_answers()
         await pipe.record(state)
         [first] = await pipe.taken(1)
-        await eventually(lambda: pipe.has_trouble("the broker does not confirm"))
+        await pipe.has_trouble("the broker does not confirm")
         between = await pipe.outbox(state.id)
         proxy.cut()
         proxy.swallow_answers(False)
@@ -150,10 +135,8 @@ async def test_a_lost_confirm_repeats_an_event_and_never_loses_one(pipe: Pipe) -
 async def test_a_lost_connection_loses_no_event(pipe: Pipe) -> None:
     """However often the connection breaks under load, every event arrives, in order per user."""
     users = [a_state().id for _ in range(5)]
-    async with (
-        proxied(pipe.settings.model_copy(update=ONE_HEARTBEAT)) as (proxy, settings),
-        relaying(settings),
-    ):
+    changed = pipe.changed(**ONE_HEARTBEAT)
+    async with proxied(changed) as (proxy, settings), relaying(settings):
         for version in range(1, 6):
             await pipe.record(*(a_state(user, version) for user in users))
             await eventually(lambda: some_arrived(pipe.source))
@@ -161,48 +144,38 @@ async def test_a_lost_connection_loses_no_event(pipe: Pipe) -> None:
 
         await eventually(pipe.all_published, within=60)
 
-    messages = [Carried(message) for message in await pipe.source.take_all(QUEUE)]
-    messages = [message for message in messages if message.routing_key != Heartbeat.type]
-    assert_in_order_per_user(messages)
-    assert {(m.event.data.subject, m.event.data.subject_version) for m in messages} == {
-        (user, version) for version in range(1, 6) for user in users
-    }
+    assert_all_in_order(await pipe.rest(), users, range(1, 6))
 
 
-async def test_sign_ups_succeed_while_the_broker_is_away(passwords: Passwords, pipe: Pipe) -> None:
+async def test_sign_ups_succeed_while_the_broker_is_away(accounts: Accounts, pipe: Pipe) -> None:
     """No request touches the broker; every event stays recorded and is published later."""
-    async with proxied(pipe.settings.model_copy(update=ONE_HEARTBEAT)) as (proxy, settings):
+    async with proxied(pipe.changed(**ONE_HEARTBEAT)) as (proxy, settings):
         proxy.refuse()
         async with relaying(settings):
-            users = [
-                await sign_up(
-                    pipe.engine, passwords, email=f"user{n}@example.org", password=PASSWORD
-                )
-                for n in range(3)
-            ]
-            await eventually(lambda: is_away(pipe.engine))
+            users = [await accounts.sign_up(f"user{n}@example.org") for n in range(3)]
+            await pipe.has_trouble("the broker is away")
             before = await pipe.outbox()
 
             proxy.refuse(False)
             messages = await pipe.taken(3)
 
-            await eventually(lambda: pipe.has_trouble(None))
+            await pipe.has_trouble(None)
     assert [row.published_at for row in before] == [None] * 3
     assert {message.event.data.subject for message in messages} == {user.id for user in users}
 
 
 async def test_deleting_an_account_never_waits_for_the_broker(
-    passwords: Passwords, pipe: Pipe
+    accounts: Accounts, pipe: Pipe
 ) -> None:
     """No row is locked while a confirm is outstanding."""
-    ada = await sign_up(pipe.engine, passwords, email="ada@example.org", password=PASSWORD)
+    ada = await accounts.sign_up("ada@example.org")
     async with proxied(pipe.settings) as (proxy, settings), rounds(settings) as run_once:
         proxy.swallow_answers()
         running = asyncio.ensure_future(run_once())
         [created] = await pipe.taken(1)
 
         # The lock time-out is two seconds, so waiting for a row would raise.
-        await delete(pipe.engine, passwords, ada.id, password=PASSWORD)
+        await accounts.delete(ada)
 
         meanwhile = await pipe.outbox(ada.id)
         assert not running.done()
@@ -214,14 +187,6 @@ async def test_deleting_an_account_never_waits_for_the_broker(
     assert [row.published_at for row in meanwhile] == [None, None]
     assert created.event.data.subject == ada.id
     assert deleted.routing_key == UserDeleted.type
-
-
-async def has_trouble(engine: AsyncEngine, expected: str | None) -> bool:
-    return await trouble(engine) == expected
-
-
-async def is_away(engine: AsyncEngine) -> bool:
-    return (await trouble(engine) or "").startswith("the broker is away")
 
 
 async def some_arrived(source: Source) -> bool:

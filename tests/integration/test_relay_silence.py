@@ -1,8 +1,6 @@
 """The relay restores what was deleted at the broker, and a silent broker makes it not ready."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
@@ -10,7 +8,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.outbox import metrics
-from auth_service.outbox.readiness import BrokerAway, NoActiveRelay, NoHeartbeat, ready
+from auth_service.outbox.readiness import BrokerAway, NoActiveRelay, NoHeartbeat, NotReady, ready
 from auth_service.outbox.relay import DECLARE_SECONDS, Relay
 from auth_service.settings import DatabaseSettings, RelaySettings
 from blog_service.replica_of_users import USERS
@@ -19,7 +17,7 @@ from local.broker import Broker
 from replica.status import metrics as blog_metrics
 from service_kit.broker.connection import BROKER_ERRORS, SILENCE_SECONDS_MAX, connected
 from service_kit.database.engines import pooled
-from service_kit.process.tasks import end_tasks
+from tests.support.background import in_background
 from tests.support.broker_accounts import create_vhost
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
@@ -30,30 +28,30 @@ WITHIN = 30.0
 """Seconds in which everything is published again."""
 
 
-@asynccontextmanager
-async def at_work(settings: RelaySettings) -> AsyncIterator[Relay]:
-    relay = Relay(settings)
-    running = asyncio.create_task(relay.run())
+async def says(
+    relay: Relay, pipe: Pipe, expected: type[NotReady] | None, heartbeat_seconds: float = 3600.0
+) -> bool:
+    """Return whether the relay is not ready for this reason; None: it is ready, without trouble."""
     try:
-        yield relay
-    finally:
-        await end_tasks(running)
+        trouble = await ready(relay, pipe.engine, heartbeat_seconds=heartbeat_seconds)
+    except NotReady as error:
+        return type(error) is expected
+    return (trouble, expected) == (None, None)
 
 
-async def test_an_idle_relay_declares_deleted_exchanges_again(unbound: Pipe) -> None:
+async def test_an_idle_relay_declares_deleted_exchanges_again(pipe: Pipe) -> None:
     """Both exchanges, by a relay that is connected and has nothing to publish."""
-    await unbound.bind()
-    async with unbound.relaying(heartbeat_seconds=3600.0):
-        await unbound.record(a_state())
-        await unbound.taken(1)
+    async with pipe.relaying(heartbeat_seconds=3600.0):
+        await pipe.record(a_state())
+        await pipe.taken(1)
 
         for name in (EXCHANGE, REPLAY_EXCHANGE):
-            await unbound.source.channel.exchange_delete(name)
+            await pipe.source.channel.exchange_delete(name)
 
-        await eventually(lambda: are_there(unbound.settings.amqp_url), within=DECLARE_SECONDS + 10)
-        await unbound.bind()
-        await unbound.record(a_state())
-        await unbound.taken(1, within=WITHIN)
+        await eventually(lambda: are_there(pipe.settings.amqp_url), within=DECLARE_SECONDS + 10)
+        await pipe.bind()
+        await pipe.record(a_state())
+        await pipe.taken(1, within=WITHIN)
 
 
 async def test_the_relay_uses_a_virtual_host_that_was_deleted_and_recreated(
@@ -78,49 +76,25 @@ async def test_the_relay_uses_a_virtual_host_that_was_deleted_and_recreated(
 
 async def test_a_relay_whose_broker_is_silent_is_not_ready(pipe: Pipe) -> None:
     """Even with nothing to publish; it is ready again when the broker responds."""
-    quiet = pipe.settings.model_copy(update={"heartbeat_seconds": 3600.0})
-    async with proxied(quiet) as (proxy, settings), at_work(settings) as relay:
-
-        async def is_ready() -> bool:
-            try:
-                return await ready(relay, pipe.engine, heartbeat_seconds=3600.0) is None
-            except (BrokerAway, NoActiveRelay, NoHeartbeat):
-                return False
-
-        await eventually(is_ready)
-        proxy.swallow_answers()
-
-        async def is_away() -> bool:
-            try:
-                await ready(relay, pipe.engine, heartbeat_seconds=3600.0)
-            except BrokerAway:
-                return True
-            return False
-
-        await eventually(is_away, within=SILENCE_SECONDS_MAX + 5)
-        proxy.cut()
-        proxy.swallow_answers(False)
-        await eventually(is_ready)
+    async with proxied(pipe.changed(heartbeat_seconds=3600.0)) as (proxy, settings):
+        relay = Relay(settings)
+        async with in_background(relay.run()):
+            await eventually(lambda: says(relay, pipe, None))
+            proxy.swallow_answers()
+            await eventually(lambda: says(relay, pipe, BrokerAway), within=SILENCE_SECONDS_MAX + 5)
+            proxy.cut()
+            proxy.swallow_answers(False)
+            await eventually(lambda: says(relay, pipe, None))
 
 
 async def test_a_waiting_relay_is_ready_while_another_one_works(pipe: Pipe) -> None:
     """It checks the lock and the heartbeats; three missed heartbeats are too many."""
-    quiet = pipe.settings.model_copy(update={"heartbeat_seconds": 3600.0})
-    idle = Relay(quiet)
-    with pytest.raises(NoActiveRelay):
-        await ready(idle, pipe.engine, heartbeat_seconds=15.0)
+    idle = Relay(quiet := pipe.changed(heartbeat_seconds=3600.0))
+    assert await says(idle, pipe, NoActiveRelay, 15.0)
     async with relaying(quiet):
-
-        async def is_ready() -> bool:
-            try:
-                return await ready(idle, pipe.engine, heartbeat_seconds=15.0) is None
-            except (NoActiveRelay, NoHeartbeat):
-                return False
-
-        await eventually(is_ready)
+        await eventually(lambda: says(idle, pipe, None, 15.0))
         await pipe.execute("UPDATE source SET heartbeat_at = now() - interval '46 s'")
-        with pytest.raises(NoHeartbeat):
-            await ready(idle, pipe.engine, heartbeat_seconds=15.0)
+        assert await says(idle, pipe, NoHeartbeat, 15.0)
 
 
 async def test_database_metrics_are_absent_while_the_database_is_away(

@@ -9,7 +9,7 @@ from service_kit.broker.queue_depths import has_queue
 from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, fetch, is_at
-from tests.support.relaying import QUEUE, Carried, Pipe, drained
+from tests.support.relaying import QUEUE, Carried, Pipe
 from tests.support.source import LIVE, URGENT, Source
 
 BACKLOG = 2_000
@@ -22,8 +22,7 @@ async def test_an_urgent_event_is_in_both_queues(pipe: Pipe) -> None:
     ada, bob = a_state(status="disabled"), a_state()
     await pipe.record(ada, bob)
 
-    async with pipe.rounds() as run_once:
-        await drained(run_once)
+    await pipe.drained()
 
     copies = [Carried(message) for message in await pipe.source.take_all("urgent")]
     messages = await pipe.rest()
@@ -38,8 +37,7 @@ async def test_a_source_publishes_to_consumers_without_a_queue_for_copies(pipe: 
     """A new source works with older consumers, and no event is returned."""
     await pipe.record(a_state(status="disabled"))
 
-    async with pipe.rounds() as run_once:
-        await drained(run_once)
+    await pipe.drained()
 
     assert await pipe.source.ready(QUEUE) == 1
     assert await pipe.all_published()

@@ -7,6 +7,8 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +21,23 @@ from tests.support.supply import Supply
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("auth", "blog")
+
+
+@contextmanager
+def encoded(server: PostgresServer, encoding: str) -> Iterator[str]:
+    """Make an empty database with another encoding for the block; yield its name.
+
+    It is dropped afterwards, and so is one that the block has created as a remedy.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    name = f"test_{CHECKOUT}_{worker}_{encoding.lower()}"
+    server.drop_database(name)  # a previous run may have been killed
+    server.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    try:
+        yield name
+    finally:
+        for database in (name, f"{name}_utf8"):
+            server.drop_database(database)
 
 
 class Databases:

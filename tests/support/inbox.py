@@ -64,6 +64,11 @@ class Inbox:
         """Wait until this many messages are parked."""
         await eventually(lambda: has_parked(self.engine, messages))
 
+    async def assert_nothing_left(self) -> None:
+        """Check that no message is parked, and none in the queue of live events."""
+        assert await parked(self.engine) == []
+        assert await self.source.ready() == 0
+
 
 async def is_consuming(consumer: Consumer) -> bool:
     """Whether ``consumer`` takes messages now and its database answers, if only to be read."""
@@ -174,6 +179,24 @@ async def refuse_writes(engine: AsyncEngine, sqlstate: str, user_id: UUID | None
         """,
         "CREATE OR REPLACE TRIGGER refuse BEFORE INSERT ON users"
         " FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+
+
+async def slow_down_writes(
+    engine: AsyncEngine, seconds: float, user_id: UUID | None = None
+) -> None:
+    """Let PostgreSQL take so long for every new user's row, or for that of one."""
+    condition = f"NEW.id = '{user_id}'" if user_id else "true"
+    await execute(
+        engine,
+        f"""
+        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF {condition} THEN PERFORM pg_sleep({seconds}); END IF;
+            RETURN NEW;
+        END $$
+        """,
+        "CREATE TRIGGER slow BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION slow()",
     )
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from tests.support.forks import Fork, run_forked
 from tests.support.programs import ran
 
 BIN = Path(sys.executable).parent
+
+AuthCommand = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
+"""Takes the arguments, the standard input and more settings (``auth_command`` in the fixtures)."""
 
 
 class Process:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -26,11 +27,14 @@ from replica.reconcile.runs import Run
 from replica.reconcile.source import Source
 from replica.reconcile.watch import watch
 from replica.settings import ConsumerSettings
+from replica.status.read import status
 from replica.table import Replica
 from tests.support.background import in_background
 from tests.support.http_server import served
 from tests.support.inbox import consuming, execute, fetch
+from tests.support.proxy import Proxy, proxy_to
 from tests.support.relaying import relaying
+from tests.support.settings import having
 
 MADE = """
     INSERT INTO users (id, version, email, email_verified, roles, status, tokens_valid_after,
@@ -55,6 +59,27 @@ IN_AUTH = {
     "kept": _WHEN,
 }
 IN_BLOG = {"column": "", "value": "", "kept": f"CASE WHEN NOT is_dead THEN {_WHEN} END"}
+
+
+ORPHANS = (
+    "INSERT INTO users (id, version, email, status, created_at, updated_at)"
+    " SELECT gen_random_uuid(), 7, 'ghost@example.org', 'active', now(), now()"
+    " FROM generate_series(1, {})"
+)
+"""Adds so many users whom the source does not know to a replica."""
+
+DELETED = (
+    "UPDATE users SET status = 'deleted', deleted_at = now(), version = version + 1, email = NULL,"
+    " email_verified = false, roles = '{}', tokens_valid_after = NULL, created_at = NULL,"
+    " updated_at = NULL"
+)
+"""Deletes users of a replica who are alive at the source."""
+
+UNDELETED = (
+    "UPDATE users SET status = 'active', deleted_at = NULL, version = version - 1,"
+    " email = 'back@example.org', created_at = now(), updated_at = now()"
+)
+"""Gives deleted users of a replica an older state, in which they are alive."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +140,19 @@ class Pair:
         [made] = await fetch(self.blog, "SELECT id FROM users WHERE roles = '{operator}'")
         return UUID(str(made.id))
 
+    @asynccontextmanager
+    async def proxied(self) -> AsyncIterator[tuple[Proxy, str]]:
+        """Run a proxy to the source inside the block; yield it and the address through it."""
+        port = urlsplit(str(self.settings.auth_url)).port
+        assert port is not None
+        async with proxy_to("127.0.0.1", port) as proxy:
+            yield proxy, f"http://127.0.0.1:{proxy.port}"
+
+    async def status(self) -> dict[str, Any]:
+        """Return what ``blog-service status`` shows."""
+        async with self.blog.connect() as connection:
+            return await status(USERS, self.settings, connection)
+
     @property
     def account(self) -> dict[str, str]:
         """The settings with which a command reaches the source."""
@@ -154,13 +192,12 @@ async def paired(
         auth, api_settings.secrets, name="blog", scopes=scopes, key_days=1, actor="operator:test"
     )
     with served(create_app(api_settings)) as server:
-        settings = consumer_settings.model_copy(
-            update={
-                "auth_url": f"http://127.0.0.1:{server.port}",
-                "service_id": issued.id,
-                "api_key": SecretStr(issued.api_key),
-                "reconcile_wait_seconds": 20.0,
-            }
+        settings = having(
+            consumer_settings,
+            auth_url=f"http://127.0.0.1:{server.port}",
+            service_id=issued.id,
+            api_key=SecretStr(issued.api_key),
+            reconcile_wait_seconds=20.0,
         )
         async with relaying(relay_settings), consuming(settings, blog):
             yield Pair(settings, auth, blog)
@@ -168,13 +205,12 @@ async def paired(
 
 def watching(pair: Pair, **settings: Any) -> AbstractAsyncContextManager[None]:
     """Run the watch of one consumer inside the block."""
-    return in_background(watch(USERS, pair.settings.model_copy(update=settings), pair.blog))
+    return in_background(watch(USERS, having(pair.settings, **settings), pair.blog))
 
 
 def proving(pair: Pair, **settings: Any) -> AbstractAsyncContextManager[None]:
     """Make proofs as one consumer does inside the block."""
-    changed = pair.settings.model_copy(update=settings)
-    return in_background(prove_continuously(USERS, changed, pair.blog))
+    return in_background(prove_continuously(USERS, having(pair.settings, **settings), pair.blog))
 
 
 async def prove_once(

@@ -22,7 +22,7 @@ from contracts.events.envelope import decode
 from contracts.events.names import BINDINGS, EXCHANGE
 from service_kit.database.lease import Lease, hold
 from tests.support.background import in_background
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_SECONDS, eventually
 from tests.support.inbox import OnDatabase, fetch
 from tests.support.proxy import Proxy
 from tests.support.source import Source
@@ -147,6 +147,13 @@ def published(result: str) -> float:
     return REGISTRY.get_sample_value("usersync_relay_published_total", {"result": result}) or 0.0
 
 
+def assert_all_in_order(messages: list[Carried], users: list[UUID], versions: range) -> None:
+    """Check that each version of each user has come, in the order that the next function checks."""
+    assert_in_order_per_user(messages)
+    come = {(each.event.data.subject, each.event.data.subject_version) for each in messages}
+    assert come == {(user, version) for version in versions for user in users}
+
+
 def assert_in_order_per_user(messages: list[Carried]) -> None:
     """Check that first publications of each user are in order of version; repeats may come late."""
     seen: dict[UUID, list[int]] = {}
@@ -177,8 +184,23 @@ class Pipe(OnDatabase):
     def rounds(self) -> AbstractAsyncContextManager[Callable[[], Awaitable[Done]]]:
         return rounds(self.settings)
 
+    async def drained(self) -> list[Done]:
+        """Lead and publish everything; return the rounds."""
+        async with self.rounds() as run_once:
+            return await drained(run_once)
+
     async def bind(self) -> None:
         await bind(self.source)
+
+    async def insert(
+        self, event_type: str, user_id: UUID | None = None, payload: str = "'{}'"
+    ) -> None:
+        """Insert an event as no service of ours records it; ``payload`` is SQL."""
+        about = f"'{user_id}', 1" if user_id else "NULL, NULL"
+        await self.execute(
+            "INSERT INTO outbox_events (type, user_id, version, payload)"
+            f" VALUES ('{event_type}', {about}, {payload})"
+        )
 
     async def record(self, *data: UserState | UserTombstone | Beat) -> None:
         await recorded(self.engine, *data)
@@ -206,5 +228,24 @@ class Pipe(OnDatabase):
         async with self.engine.connect() as connection:
             return await figures(connection, heartbeat_seconds=heartbeat_seconds)
 
-    async def has_trouble(self, expected: str | None) -> bool:
-        return await trouble(self.engine) == expected
+    async def shows(
+        self, holds: Callable[[OutboxFigures], bool], *, within: float = PATIENCE_SECONDS
+    ) -> OutboxFigures:
+        """Wait until this holds of the figures, and return them."""
+
+        async def look() -> OutboxFigures:
+            found = await self.figures()
+            assert holds(found), found
+            return found
+
+        return await eventually(look, within=within)
+
+    async def has_trouble(self, expected: str | None) -> None:
+        """Wait until the relay stores this trouble, without what it says in parentheses."""
+
+        async def look() -> bool:
+            found = await trouble(self.engine)
+            assert (found and found.partition(" (")[0]) == expected, found
+            return True
+
+        await eventually(look)

@@ -6,7 +6,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import Any
 
 from pamqp.common import FieldTable
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.replays.change_state import change_state
@@ -19,7 +18,9 @@ from auth_service.settings import RelaySettings
 from contracts.events.names import REPLAY_EXCHANGE
 from contracts.sync.replay_limits import RATE_MAX
 from service_kit.process.tasks import end_tasks
+from tests.support.database_sessions import reading
 from tests.support.eventually import eventually
+from tests.support.inbox import execute
 from tests.support.relaying import Carried, Pipe
 from tests.support.source import Source
 
@@ -74,15 +75,12 @@ def positions(messages: Iterable[Carried]) -> list[int]:
 
 async def fill(engine: AsyncEngine, events: int) -> None:
     """Record that many events, each of another user."""
-    async with engine.begin() as connection:
-        await connection.execute(
-            text(
-                "INSERT INTO outbox_events (type, user_id, version, payload, published_at)"
-                " SELECT 'user.created', gen_random_uuid(), n,"
-                " json_build_object('number', n), now() FROM generate_series(1, :events) AS n"
-            ),
-            {"events": events},
-        )
+    await execute(
+        engine,
+        "INSERT INTO outbox_events (type, user_id, version, payload, published_at)"
+        " SELECT 'user.created', gen_random_uuid(), n,"
+        f" json_build_object('number', n), now() FROM generate_series(1, {events}) AS n",
+    )
 
 
 class Replays(Pipe):
@@ -103,20 +101,17 @@ class Replays(Pipe):
         return await change_state(self.engine, requested.id, state, actor=actor)
 
     async def read(self, requested: Replay) -> Replay:
-        async with self.engine.connect() as connection:
-            return await replay_by_id(connection, requested.id)
+        return await reading(self.engine, replay_by_id, requested.id)
 
     async def until(self, requested: Replay, holds: Callable[[Replay], bool]) -> Replay:
         """Wait until this holds of the replay, and return it."""
 
-        async def look() -> Replay | None:
+        async def look() -> Replay:
             found = await self.read(requested)
             assert holds(found), f"{found.state}, {found.published} sent, {found.trouble}"
             return found
 
-        found = await eventually(look)
-        assert found is not None
-        return found
+        return await eventually(look)
 
     async def is_done(self, requested: Replay) -> Replay:
         return await self.until(requested, lambda found: found.state == State.DONE)

@@ -12,6 +12,7 @@ from pamqp.commands import Basic
 from contracts.events import Event
 from contracts.events.envelope import encode
 from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE
+from tests.support.eventually import eventually
 
 LIVE = "blog.users"
 URGENT = "blog.users.urgent"
@@ -56,6 +57,16 @@ class Source:
         """Return how many messages of a queue are ready."""
         declared = await self.channel.queue_declare(queue, passive=True)
         return declared.message_count or 0
+
+    async def has_ready(self, messages: int, queue: str = LIVE, *, within: float = 60.0) -> None:
+        """Wait until so many messages of a queue are ready."""
+
+        async def look() -> bool:
+            found = await self.ready(queue)
+            assert found == messages, f"{found} messages are ready in {queue}, not {messages}"
+            return True
+
+        await eventually(look, within=within)
 
     async def take(self, queue: str = LIVE) -> DeliveredMessage | None:
         """Take one message off a queue; None if it is empty."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
-from auth_service.settings import KeySettings
+from auth_service.settings import KeySettings, RelaySettings
 from local.broker import Broker
 from local.limits import LIMITS
 from local.ports import free_port
@@ -81,12 +81,8 @@ class System:
 
     def process(self, command: str, port: int | None = None, /, **settings: object) -> "Member":
         """Return one of the processes, not started, on ``port`` or a free one."""
-        port = port or free_port()
-        environment = {**self.environment, _PORTS[command]: str(port)}
-        environment |= {name: str(value) for name, value in settings.items()}
-        log = self.folder / f"{command.replace(' ', '-')}-{port}.log"
-        url = f"http://127.0.0.1:{port}"
-        return Member(command, environment, log, url, installed=self.installed)
+        environment = self.environment | settings
+        return _member(command, environment, self.folder, port, installed=self.installed)
 
     async def command(
         self, command: str, *, typed: str = "", code: int = 0, **settings: str
@@ -155,17 +151,34 @@ async def consumer_process(
     blog_url: str, amqp_url: str, folder: Path, **settings: object
 ) -> AsyncIterator[Member]:
     """Yield a blog's consumer that a test may start, with these settings; kill it in the end."""
-    port = free_port()
-    environment = {
-        "BLOG_DATABASE_URL": blog_url,
-        "BLOG_AMQP_URL": as_consumer(amqp_url),
-        "BLOG_CONSUMER_PORT": str(port),
-        **{name: str(value) for name, value in settings.items()},
-    }
-    log, url = folder / f"consumer-{port}.log", f"http://127.0.0.1:{port}"
-    consumer = Member("blog-service consumer", environment, log, url, installed=False)
-    with ended(consumer):
+    account = as_consumer(amqp_url)
+    environment = {"BLOG_DATABASE_URL": blog_url, "BLOG_AMQP_URL": account, **settings}
+    with ended(consumer := _member("blog-service consumer", environment, folder)):
         yield consumer
+
+
+@contextmanager
+def relay_process(settings: RelaySettings, folder: Path) -> Iterator[Member]:
+    """Yield a relay that a test may start, with these settings; kill it in the end."""
+    names = ("database_url", "amqp_url", "issuer")
+    environment = {f"AUTH_{name.upper()}": getattr(settings, name) for name in names}
+    with ended(relay := _member("auth-service relay", environment, folder)):
+        yield relay
+
+
+def _member(
+    command: str,
+    environment: Mapping[str, object],
+    folder: Path,
+    port: int | None = None,
+    *,
+    installed: bool = False,
+) -> Member:
+    port = port or free_port()
+    values = {name: str(value) for name, value in environment.items()}
+    log = folder / f"{command.replace(' ', '-')}-{port}.log"
+    values[_PORTS[command]] = str(port)
+    return Member(command, values, log, f"http://127.0.0.1:{port}", installed=installed)
 
 
 @contextmanager
