@@ -9,13 +9,13 @@ from uuid import uuid4
 
 from pamqp.commands import Basic
 
-from contracts.events import Beat, Event
+from contracts.events import Event
 from contracts.events.envelope import BODY_BYTES_MAX, encode
-from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
+from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.eventually import eventually
-from tests.support.inbox import Inbox, accept_writes, consuming, fetch, is_at, parked, refuse_writes
+from tests.support.inbox import Inbox, accept_writes, fetch, is_at, parked, refuse_writes
 from tests.support.inbox import replica as replica_of
-from tests.support.source import DEAD, LIVE
+from tests.support.source import DEAD
 
 
 async def test_a_backlog_is_applied_in_batches_and_acknowledged(inbox: Inbox) -> None:
@@ -26,32 +26,15 @@ async def test_a_backlog_is_applied_in_batches_and_acknowledged(inbox: Inbox) ->
     async with inbox.consuming():
         await inbox.has_applied(len(events))
 
-    [row] = await fetch(
-        inbox.engine, "SELECT count(DISTINCT applied_at) AS transactions FROM users"
-    )
-    assert row.transactions <= 60
+    assert len(await fetch(inbox.engine, "SELECT DISTINCT applied_at FROM users")) <= 60
     assert await inbox.source.ready() == 0
 
 
 async def test_a_small_batch_does_not_wait_to_be_filled(inbox: Inbox) -> None:
-    event = an_event(a_state(), created=True)
-    settings = inbox.settings.model_copy(update={"batch_size": 5_000, "prefetch": 5_000})
-    async with consuming(settings, inbox.engine):
-        await inbox.source.publish(event)
+    async with inbox.consuming(batch_size=5_000, prefetch=5_000):
+        await inbox.source.publish(an_event(a_state(), created=True))
         await inbox.has_applied(1, within=5)
     assert await inbox.source.ready() == 0
-
-
-async def test_a_heartbeat_is_stored_and_never_goes_back(inbox: Inbox) -> None:
-    """The replica knows a source's highest heartbeat, when it was recorded and applied."""
-    numbers = [1, 2, 4, 3]
-    async with inbox.consuming():
-        await inbox.source.publish(*(an_event(Beat(number=number)) for number in numbers))
-        await inbox.source.publish(an_event(a_state()))
-        await inbox.has_applied(1)
-    [row] = await fetch(inbox.engine, "SELECT * FROM heartbeats")
-    assert (row.source, row.number, row.recorded_at) == (SOURCE, 4, NOON)
-    assert row.applied_at > NOON
 
 
 USER = uuid4()
@@ -100,9 +83,8 @@ async def test_garbage_is_parked_alone_as_it_came(inbox: Inbox) -> None:
         await inbox.has_parked(len(GARBAGE))
 
     assert await inbox.source.ready() == 0
-    for row, (name, (reason, headers, body)) in zip(
-        await parked(inbox.engine), GARBAGE.items(), strict=True
-    ):
+    rows = await parked(inbox.engine)
+    for row, (name, (reason, headers, body)) in zip(rows, GARBAGE.items(), strict=True):
         assert (row.reason, row.body, row.attempts) == (reason, body, 1), name
         assert row.properties["headers"] == (headers or {}), name
         assert row.properties["delivery_mode"] == 2, name
@@ -151,11 +133,10 @@ ODD_PROPERTIES = Basic.Properties(
 
 async def test_odd_properties_are_parked_as_they_came(inbox: Inbox) -> None:
     body = bytes(range(256))
-    event = an_event(a_state())
 
     async with inbox.consuming():
         await inbox.source.publish_raw(body, ODD_PROPERTIES, routing_key="user.od\0d")
-        await inbox.source.publish(event)
+        await inbox.source.publish(an_event(a_state()))
         await inbox.has_applied(1)
         [row] = await parked(inbox.engine)
 
@@ -185,11 +166,8 @@ def _untagged(value: Any) -> Any:
 
 
 def _expected(properties: Basic.Properties) -> dict[str, Any]:
-    came: dict[str, Any] = {
-        name: value for name, value in dict(properties).items() if value is not None
-    }
-    came["headers"] = {
-        **came["headers"],
+    came: dict[str, Any] = {name: value for name, value in properties if value is not None}
+    came["headers"] |= {
         "not UTF-8": b"\xff\xfe\x00",
         "byte array": b"\x80",
         "table": {"deep": {"deeper": [1, {"x": b"\xff"}, NOON, None, True]}},
@@ -220,7 +198,6 @@ async def test_a_message_that_the_schema_refuses_is_parked(inbox: Inbox) -> None
     async with inbox.consuming():
         for number, sqlstate in enumerate(("22003", "23514"), start=1):
             bad, good = an_event(a_state()), an_event(a_state())
-            assert bad.data.subject
             await refuse_writes(inbox.engine, sqlstate, bad.data.subject)
             await inbox.source.publish(bad, good)
             await inbox.has_applied(number)
@@ -235,14 +212,11 @@ async def test_a_deletion_is_applied_from_its_headers_alone(inbox: Inbox) -> Non
     user_id = uuid4()
     tombstone = an_event(a_tombstone(user_id, 7))
     headers = _headers(tombstone, cloudEvents_dataschema="urn:usersync:schema:user.deleted:99")
+    properties = Basic.Properties(headers=headers, delivery_mode=2)
 
     async with inbox.consuming():
         await inbox.source.publish(an_event(a_state(user_id, 3)))
-        await inbox.source.publish_raw(
-            b"\xff not JSON",
-            Basic.Properties(headers=headers, delivery_mode=2),
-            routing_key="user.deleted",
-        )
+        await inbox.source.publish_raw(b"\xff", properties, routing_key="user.deleted")
         await eventually(lambda: is_at(inbox.engine, user_id, 7))
 
     row = (await replica_of(inbox.engine))[user_id]
@@ -257,11 +231,10 @@ async def test_the_dead_queue_is_emptied_into_the_parked_messages(inbox: Inbox) 
 
     async with inbox.consuming():
         for exchange, key in ((DEAD, event.type), ("", DEAD)):
-            await inbox.source.publish_raw(
-                message.body, message.properties, exchange=exchange, routing_key=key
-            )
+            to: dict[str, str] = {"exchange": exchange, "routing_key": key}
+            await inbox.source.publish_raw(message.body, message.properties, **to)
         await inbox.has_parked(2)
-        bodies = {row.body for row in await parked(inbox.engine)}
+        rows = [(row.user_id, row.exchange, row.body) for row in await parked(inbox.engine)]
         for number in range(25):
             await inbox.source.publish_raw(b"%d" % number, exchange=DEAD)
         await inbox.has_parked(27)
@@ -270,33 +243,14 @@ async def test_the_dead_queue_is_emptied_into_the_parked_messages(inbox: Inbox) 
         await inbox.has_applied(1)
 
     assert {row.reason for row in await parked(inbox.engine)} == {"dead_lettered"}
-    assert (bodies, none_applied) == ({message.body}, {})
+    assert rows == [(event.data.subject, exchange, message.body) for exchange in (DEAD, "")]
+    assert none_applied == {}
     assert await inbox.source.ready(DEAD) == 0
 
 
-async def test_what_the_broker_gave_up_on_is_parked(inbox: Inbox) -> None:
-    event = an_event(a_state())
-    await inbox.declare()
-    await inbox.source.publish(event)
-    message = await inbox.source.channel.basic_get(LIVE)
-    assert isinstance(message.delivery, Basic.GetOk)
-    assert message.delivery.delivery_tag
-
-    await inbox.source.channel.basic_reject(message.delivery.delivery_tag, requeue=False)
-    async with inbox.consuming():
-        await inbox.has_parked(1)
-
-    [row] = await parked(inbox.engine)
-    assert (row.reason, row.user_id) == ("dead_lettered", event.data.subject)
-    assert row.exchange == DEAD
-    assert row.body == message.body
-    assert await inbox.source.ready(LIVE) == await inbox.source.ready(DEAD) == 0
-
-
 async def test_parked_messages_between_applied_ones_are_not_in_a_row(inbox: Inbox) -> None:
-    rounds = inbox.settings.parked_in_a_row_max + 5
     async with inbox.consuming():
-        for number in range(rounds):
+        for number in range(inbox.settings.parked_in_a_row_max + 5):
             await inbox.source.publish_raw(b"garbage %d" % number)
             await inbox.has_parked(number + 1)
             await inbox.source.publish(an_event(a_state()))

@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.support.builders import a_state, an_event
+from tests.support.database_sessions import end_sessions
 from tests.support.eventually import eventually
-from tests.support.inbox import applied, execute, fetch, has_applied, has_parked, parked
+from tests.support.inbox import applied, fetch, has_applied, has_parked, parked, slow_down_writes
 from tests.support.inbox import replica as replica_of
 from tests.support.source import LIVE, REPLAY, Source
 from tests.support.system import Member, consumer_process
@@ -93,7 +94,7 @@ async def test_a_stop_drains(start: Starting, blog_engine: AsyncEngine, source: 
     live = [an_event(a_state()) for _ in range(2_000)]
     replayed = [an_event(a_state()) for _ in range(500)]
     publishing = asyncio.gather(source.publish(*live), source.replay(*replayed))
-    await eventually(lambda: _has_some(blog_engine, 200))
+    await eventually(lambda: _has_applied_some(blog_engine, 200))
 
     exit_code = await consumer.stop()
 
@@ -116,8 +117,8 @@ async def test_a_message_that_kills_the_process_is_parked_alone(
     """It is tried alone by as many processes as allowed, then parked without a neighbour."""
     killer = an_event(a_state())
     neighbours = [an_event(a_state()) for _ in range(20)]
-    assert killer.data.subject
-    await _hang_on(blog_engine, killer.data.subject)
+    # PostgreSQL hangs on that user, so that a kill is sure to hit the message in apply.
+    await slow_down_writes(blog_engine, 60, killer.data.subject)
     consumer = await start(BLOG_ATTEMPTS_MAX=2, BLOG_STATEMENT_TIMEOUT_MS=60_000)
     await consumer.ready()
     await source.publish(*neighbours[:10], killer, *neighbours[10:])
@@ -129,7 +130,8 @@ async def test_a_message_that_kills_the_process_is_parked_alone(
             break
         consumer.kill()
         kills += 1
-        await _end_sessions(blog_engine)
+        # What PostgreSQL does by itself once it notices that a client's machine is gone.
+        await end_sessions(blog_engine, HANGS)
         consumer = await start(BLOG_ATTEMPTS_MAX=2, BLOG_STATEMENT_TIMEOUT_MS=60_000)
 
     await eventually(lambda: has_applied(blog_engine, len(neighbours)))
@@ -142,37 +144,12 @@ async def test_a_message_that_kills_the_process_is_parked_alone(
     assert await source.ready() == 0
 
 
-async def _hang_on(engine: AsyncEngine, user_id: UUID) -> None:
-    """Let PostgreSQL hang on one user, so that a kill is sure to hit the message in apply."""
-    await execute(
-        engine,
-        f"""
-        CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN
-            IF NEW.id = '{user_id}' THEN PERFORM pg_sleep(60); END IF;
-            RETURN NEW;
-        END $$
-        """,
-        "CREATE TRIGGER hang BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION hang()",
-    )
+HANGS = "datname = current_database() AND wait_event = 'PgSleep'"
 
 
 async def _hangs_or_is_parked(engine: AsyncEngine) -> bool:
-    hanging = await fetch(
-        engine,
-        "SELECT 1 FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event = 'PgSleep'",
-    )
+    hanging = await fetch(engine, f"SELECT 1 FROM pg_stat_activity WHERE {HANGS}")
     return bool(hanging or await parked(engine))
-
-
-async def _end_sessions(engine: AsyncEngine) -> None:
-    """What PostgreSQL does by itself once it notices that a client's machine is gone."""
-    await execute(
-        engine,
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event = 'PgSleep'",
-    )
 
 
 async def _not_ready(client: httpx.AsyncClient) -> httpx.Response | None:
@@ -180,5 +157,5 @@ async def _not_ready(client: httpx.AsyncClient) -> httpx.Response | None:
     return answer if answer.status_code == 503 else None
 
 
-async def _has_some(engine: AsyncEngine, users: int) -> bool:
+async def _has_applied_some(engine: AsyncEngine, users: int) -> bool:
     return await applied(engine) >= users

@@ -23,8 +23,10 @@ from replica.inbox.readiness import (
 from replica.inbox.waiting import MESSAGES_WAIT
 from replica.status.metrics import refresh
 from tests.support.builders import a_state, an_event
+from tests.support.database_sessions import holding
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, apply_events, execute
+from tests.support.settings import having
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ async def test_a_source_whose_heartbeats_are_rarer(
     activity: Activity, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
 ) -> None:
     """The setting allows an age at which the default would call the source silent."""
-    rarer = consumer_settings.model_copy(update={"heartbeat_seconds_max": 180.0})
+    rarer = having(consumer_settings, heartbeat_seconds_max=180.0)
     consumer = Consumer(USERS, rarer, blog_engine)
     consumer.activity = activity
     activity.consuming_since -= 180
@@ -99,18 +101,13 @@ async def test_messages_set_aside_make_it_degraded(inbox: Inbox) -> None:
     await apply_events(inbox.engine, state, Beat(number=1))
 
     async with inbox.consuming() as consumer:
-        async with inbox.engine.connect() as other:
-            await other.exec_driver_sql("SELECT FROM users FOR UPDATE")
+        async with holding(inbox.engine, "SELECT FROM users FOR UPDATE"):
             await inbox.source.publish(an_event(a_state(state.id, 2)))
             await eventually(lambda: _says(consumer.ready(), MESSAGES_WAIT))
-            await other.rollback()
         await eventually(lambda: _says(consumer.ready(), None))
         await refresh(USERS, inbox.engine)
-        sample = REGISTRY.get_sample_value
-        states = [
-            sample("usersync_consumer_state", {"state": state})
-            for state in ("consuming", "waiting")
-        ]
+        sample, gauge = REGISTRY.get_sample_value, "usersync_consumer_state"
+        states = [sample(gauge, {"state": state}) for state in ("consuming", "waiting")]
 
     assert states == [1, 0]
     assert (sample("usersync_heartbeat_age_seconds") or 0) > 0

@@ -12,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from blog_service.settings import ConsumerSettings
 from local.broker import Broker
 from local.embedded_postgres import EmbeddedPostgres
+from replica.inbox.consumer import Consumer
 from service_kit.database.away import NotWritable
 from service_kit.database.engines import pooled
 from tests.support.builders import a_state, an_event
+from tests.support.database_sessions import end_sessions, has_rolled_back, holding
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.hostile import set_on_role
@@ -30,6 +32,7 @@ from tests.support.inbox import (
     refuse_writes,
     tries,
 )
+from tests.support.settings import having
 from tests.support.source import LIVE, Source
 
 OF_THE_ENVIRONMENT = (
@@ -52,19 +55,17 @@ async def test_an_error_of_the_environment_is_retried_and_parks_nothing(inbox: I
             await accept_writes(inbox.engine)
             await inbox.has_applied(20 * (number + 1))
 
-    assert await parked(inbox.engine) == []
-    assert await inbox.source.ready() == 0
+    await inbox.assert_nothing_left()
 
 
 async def test_a_consumer_waits_for_a_locked_table(inbox: Inbox) -> None:
-    settings = inbox.settings.model_copy(update={"lock_timeout_ms": 100})
+    settings = having(inbox.settings, lock_timeout_ms=100)
     impatient = pooled(settings)
 
     async with consuming(settings, impatient):
-        async with inbox.engine.begin() as connection:
-            await connection.exec_driver_sql("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        async with holding(inbox.engine, "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"):
             await inbox.source.publish(an_event(a_state()))
-            await eventually(lambda: _has_rolled_back(inbox.engine, 2))
+            await eventually(lambda: has_rolled_back(inbox.engine, 2))
         await inbox.has_applied(1)
     await impatient.dispose()
 
@@ -82,19 +83,12 @@ async def test_a_consumer_waits_for_a_read_only_database(inbox: Inbox) -> None:
         with pytest.raises(NotWritable):
             await consumer.ready()
         await inbox.source.publish(an_event(a_state()))
-        await eventually(lambda: _has_rolled_back(inbox.engine, 2))
-        await execute(
-            inbox.engine,
-            "SET TRANSACTION READ WRITE",
-            f"{alter} RESET default_transaction_read_only",
-        )
+        await eventually(lambda: has_rolled_back(inbox.engine, 2))
+        reset = f"{alter} RESET default_transaction_read_only"
+        await execute(inbox.engine, "SET TRANSACTION READ WRITE", reset)
         # End the consumer's sessions only, not those of the test.
         await inbox.engine.dispose()
-        await execute(
-            inbox.engine,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        )
+        await end_sessions(inbox.engine, "true")
         await inbox.has_applied(1)
     await read_only.dispose()
 
@@ -128,7 +122,7 @@ async def test_messages_stay_unacknowledged_while_the_database_is_away(mortal: M
     async with mortal.consuming() as consumer:
         await asyncio.to_thread(mortal.server.stop)
         await mortal.source.publish(*events)
-        await eventually(lambda: _is_ready(mortal.source, 0))
+        await mortal.source.has_ready(0)
         started = asyncio.get_running_loop().time()
         cpu = time.process_time()
         await eventually(lambda: asyncio.get_running_loop().time() > started + 1.5, every=0.1)
@@ -140,8 +134,7 @@ async def test_messages_stay_unacknowledged_while_the_database_is_away(mortal: M
 
     assert held == 0
     assert cpu < 0.75, "the consumer retries in a busy loop"
-    assert await parked(mortal.engine) == []
-    assert await mortal.source.ready() == 0
+    await mortal.assert_nothing_left()
 
 
 async def test_a_killed_database_loses_and_parks_nothing(mortal: Mortal) -> None:
@@ -157,8 +150,7 @@ async def test_a_killed_database_loses_and_parks_nothing(mortal: Mortal) -> None
         await starting
         await mortal.has_applied(len(before + after))
 
-    assert await parked(mortal.engine) == []
-    assert await mortal.source.ready() == 0
+    await mortal.assert_nothing_left()
 
 
 async def test_acknowledged_messages_survive_a_database_crash(mortal: Mortal) -> None:
@@ -173,7 +165,7 @@ async def test_acknowledged_messages_survive_a_database_crash(mortal: Mortal) ->
             async with mortal.consuming():
                 await mortal.source.publish(*events)
                 await mortal.has_applied(len(events))
-                await eventually(lambda: _is_ready(mortal.source, 0))
+                await mortal.source.has_ready(0)
             await asyncio.to_thread(mortal.server.kill)
             await asyncio.to_thread(mortal.server.start)
     finally:
@@ -192,7 +184,7 @@ async def test_messages_are_requeued_when_the_database_stays_away(
     async with mortal.consuming(database_patience_seconds=0.5) as consumer:
         await asyncio.to_thread(mortal.server.stop)
         await mortal.source.publish(*events)
-        await eventually(lambda: _is_ready(mortal.source, len(events)))
+        await mortal.source.has_ready(len(events))
         depth = await asyncio.to_thread(broker.queue_depth, vhost, LIVE)
         is_ready_meanwhile = await _is_consuming_or_away(consumer)
         await asyncio.to_thread(mortal.server.start)
@@ -201,8 +193,7 @@ async def test_messages_are_requeued_when_the_database_stays_away(
     assert depth is not None
     assert (depth.ready, depth.consumers) == (len(events), 0)
     assert not is_ready_meanwhile
-    assert await parked(mortal.engine) == []
-    assert await mortal.source.ready() == 0
+    await mortal.assert_nothing_left()
 
 
 async def test_an_intermittent_database_never_parks_a_message(mortal: Mortal) -> None:
@@ -220,37 +211,20 @@ async def test_an_intermittent_database_never_parks_a_message(mortal: Mortal) ->
     assert await fetch(mortal.engine, "SELECT * FROM attempts") == []
 
 
-@pytest.mark.usefixtures("source")
 async def test_a_closed_connection_is_opened_again(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, broker: Broker, vhost: str
+    inbox: Inbox, broker: Broker, vhost: str
 ) -> None:
-    async with consuming(consumer_settings, blog_engine) as consumer:
-        closed = await eventually(
-            lambda: asyncio.to_thread(broker.close_connections, vhost), every=0.5
-        )
+    async with inbox.consuming() as consumer:
+        await eventually(lambda: asyncio.to_thread(broker.close_connections, vhost), every=0.5)
         await eventually(lambda: is_consuming(consumer))
-    assert closed
 
 
 async def _is_tried(engine: AsyncEngine, times: int) -> bool:
     return await tries(engine) >= times
 
 
-async def _has_rolled_back(engine: AsyncEngine, times: int) -> bool:
-    [row] = await fetch(
-        engine, "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
-    )
-    return bool(row.xact_rollback >= times)
-
-
-async def _is_ready(source: Source, messages: int) -> bool:
-    found = await source.ready()
-    assert found == messages, f"{found} messages are ready, not {messages}"
-    return True
-
-
-async def _is_consuming_or_away(consumer: object) -> bool:
+async def _is_consuming_or_away(consumer: Consumer) -> bool:
     try:
-        return await is_consuming(consumer)  # type: ignore[arg-type]
+        return await is_consuming(consumer)
     except OSError:
         return False

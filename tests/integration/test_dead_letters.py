@@ -3,19 +3,17 @@
 import asyncio
 from typing import Any
 
-import pytest
 from pamqp.commands import Basic
-from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ConsumerSettings
 from local.broker import Broker
 from replica.inbox.faults import gave_up_by_limit
 from replica.inbox.queue_limits import log_strict_limits
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
-from tests.support.inbox import Inbox, consuming, fetch, parked
+from tests.support.inbox import Inbox, fetch, parked
+from tests.support.settings import having
 from tests.support.source import DEAD, LIVE, Source
 
 
@@ -28,7 +26,7 @@ async def test_a_delivery_limit_loses_nobody(inbox: Inbox, broker: Broker, vhost
     await inbox.source.publish_raw(b"rubbish")
     for _ in range(3):
         await _give_all_back(inbox.source)
-    await eventually(lambda: _is_dead(inbox.source, len(events) + 1), within=20)
+    await inbox.source.has_ready(len(events) + 1, DEAD, within=20)
 
     async with inbox.consuming():
         await inbox.has_applied(len(events))
@@ -39,32 +37,28 @@ async def test_a_delivery_limit_loses_nobody(inbox: Inbox, broker: Broker, vhost
     assert await inbox.source.ready(DEAD) == 0
 
 
-@pytest.mark.usefixtures("source")
 async def test_a_policy_that_is_too_strict_is_logged(
-    consumer_settings: ConsumerSettings,
-    blog_engine: AsyncEngine,
-    broker: Broker,
-    vhost: str,
+    inbox: Inbox, broker: Broker, vhost: str
 ) -> None:
     """At each start, with its limits; a missing management API is logged at info level."""
-    async with consuming(consumer_settings, blog_engine):
-        pass
+    await inbox.declare()
     policy = {"delivery-limit": 3, "message-ttl": 60_000}
     await asyncio.to_thread(broker.set_policy, vhost, "strict", "^blog.users$", policy)
 
-    def managed(url: str) -> ConsumerSettings:
-        return consumer_settings.model_copy(update={"rabbitmq_management_url": url})
+    async def logged(url: str) -> list[Any]:
+        with capture_logs() as logs:
+            settings = having(inbox.settings, rabbitmq_management_url=url)
+            await log_strict_limits(USERS.queues, settings)
+        return logs
 
     async def told() -> bool:
-        with capture_logs() as logs:
-            await log_strict_limits(USERS.queues, managed(broker.management_url))
+        logs = await logged(broker.management_url)
         found = [log for log in logs if log["event"] == "queue.limits_too_strict"]
         assert [(log["queue"], log["limits"]) for log in found] == [(LIVE, policy)]
         return True
 
     await eventually(told, every=0.5)
-    with capture_logs() as logs:
-        await log_strict_limits(USERS.queues, managed("http://127.0.0.1:9"))
+    logs = await logged("http://127.0.0.1:9")
     assert [(log["event"], log["log_level"]) for log in logs] == [("queue.limits_unknown", "info")]
 
 
@@ -86,18 +80,8 @@ def test_the_broker_header_says_who_rejected_a_message() -> None:
 
 
 async def _give_all_back(source: Source) -> None:
-    channel = source.channel
-    last = None
-    while True:
-        message = await channel.basic_get(LIVE)
-        if not isinstance(message.delivery, Basic.GetOk):
-            break
-        last = message.delivery.delivery_tag
+    channel, last = source.channel, None
+    while isinstance(got := (await channel.basic_get(LIVE)).delivery, Basic.GetOk):
+        last = got.delivery_tag
     if last:
         await channel.basic_nack(last, multiple=True, requeue=True)
-
-
-async def _is_dead(source: Source, messages: int) -> bool:
-    found = await source.ready(DEAD)
-    assert found == messages, f"{found} dead letters, not {messages}"
-    return True

@@ -7,9 +7,7 @@ import pytest
 from aio_pika import ExchangeType
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import AbstractChannel
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.settings import ConsumerSettings
 from contracts.events.envelope import encode
 from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE, USER_BINDING
 from local.broker import Broker
@@ -17,7 +15,7 @@ from replica.inbox import consumer as consumer_module
 from tests.support.broker_accounts import create_vhost
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
-from tests.support.inbox import Inbox, consuming, has_applied
+from tests.support.inbox import Inbox
 from tests.support.source import DEAD, LIVE, REPLAY, Source, source_on
 
 PROBE = an_event(a_state())
@@ -63,20 +61,16 @@ async def test_a_deleted_object_is_declared_again(inbox: Inbox) -> None:
 
 
 async def test_a_deleted_virtual_host_is_used_again(
-    consumer_settings: ConsumerSettings,
-    blog_engine: AsyncEngine,
-    amqp_url: str,
-    broker: Broker,
-    vhost: str,
+    inbox: Inbox, amqp_url: str, broker: Broker, vhost: str
 ) -> None:
     """It comes back empty; the consumer declares its own objects, and waits for the source's."""
-    async with source_on(amqp_url), consuming(consumer_settings, blog_engine):
+    async with inbox.consuming():
         await asyncio.to_thread(broker.delete_vhost, vhost)
         await asyncio.to_thread(create_vhost, broker, vhost)
         async with source_on(amqp_url) as source:
             await eventually(lambda: _routes(source), within=20, every=0.2)
             await source.publish(an_event(a_state()))
-            await eventually(lambda: has_applied(blog_engine, 2))
+            await inbox.has_applied(2)
 
 
 async def _routes(source: Source) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
@@ -18,15 +18,10 @@ from replica.inbox import heartbeat_numbers
 from replica.inbox.apply import apply
 from replica.inbox.consumer import Consumer
 from replica.inbox.heartbeat_numbers import SuspicionKind
-from replica.inbox.heartbeats import (
-    Suspicion,
-    clear_suspicion,
-    has_applied,
-    note_queue_lost,
-    suspicion,
-)
+from replica.inbox.heartbeats import clear_suspicion, has_applied, note_queue_lost, suspicion
 from replica.inbox.topology import depths
 from tests.support.builders import NOON, SOURCE, a_state, an_event
+from tests.support.database_sessions import committed, holding, reading
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, execute, fetch, is_consuming
 from tests.support.locks import lock_waits
@@ -50,13 +45,8 @@ async def _apply(engine: AsyncEngine, *heartbeats: Heartbeat) -> list[Outcome]:
         return await apply(USERS, connection, heartbeats)
 
 
-async def _suspicion(engine: AsyncEngine) -> Suspicion | None:
-    async with engine.connect() as connection:
-        return await suspicion(connection)
-
-
 async def _kind(engine: AsyncEngine) -> SuspicionKind | None:
-    found = await _suspicion(engine)
+    found = await reading(engine, suspicion)
     return None if found is None else found.kind
 
 
@@ -105,7 +95,7 @@ async def test_heartbeat_numbers_reveal_lost_messages(blog_engine: AsyncEngine) 
 
         found = [outcome for batch in batches for outcome in await _apply(blog_engine, *batch)]
 
-        suspected, row = await _suspicion(blog_engine), await _row(blog_engine)
+        suspected, row = await reading(blog_engine, suspicion), await _row(blog_engine)
         assert found == list(outcomes), name
         assert row.number == last[0], name
         assert row.recorded_at == NOON + timedelta(minutes=last[1]), name
@@ -120,12 +110,8 @@ async def test_postgresql_follows_numbers_as_the_pure_functions(blog_engine: Asy
     Each combination is a source of its own, so that one transaction applies all of them.
     """
     marks = list(itertools.product((1, 2, 3), (0, 1)))
-    cases = [
-        (f"https://{number}.example", last, was_suspected, coming)
-        for number, (last, was_suspected, coming) in enumerate(
-            itertools.product(marks, (False, True), marks)
-        )
-    ]
+    combined = enumerate(itertools.product(marks, (False, True), marks))
+    cases = [(f"https://{number}.example", *case) for number, case in combined]
     first = [a_heartbeat(*last, source) for source, last, _, _ in cases]
     await _apply(blog_engine, *first)
     sources = ", ".join(f"'{source}'" for source, _, was_suspected, _ in cases if was_suspected)
@@ -172,30 +158,26 @@ async def test_a_suspicion_is_logged_once(
 async def test_a_replica_that_was_restored_is_suspected(blog_engine: AsyncEngine) -> None:
     """The heartbeat row is restored too, so the next heartbeat reveals the gap."""
     await _apply(blog_engine, *(a_heartbeat(n, n) for n in range(1, 9)))
-    await execute(
-        blog_engine,
-        f"UPDATE heartbeats SET number = 3, recorded_at = '{NOON + timedelta(minutes=3)}'",
-    )
+    third = f"number = 3, recorded_at = '{NOON + timedelta(minutes=3)}'"
+    await execute(blog_engine, f"UPDATE heartbeats SET {third}")
     await _apply(blog_engine, a_heartbeat(9, 9))
     assert await _kind(blog_engine) is GAP
 
 
 async def test_a_comparison_clears_earlier_suspicions(blog_engine: AsyncEngine) -> None:
     await _apply(blog_engine, a_heartbeat(1, 0), a_heartbeat(5, 1))
-    suspected = await _suspicion(blog_engine)
+    suspected = await reading(blog_engine, suspicion)
     assert suspected is not None
 
-    async with blog_engine.begin() as connection:
-        await clear_suspicion(connection, before=suspected.since)
-    during = await _suspicion(blog_engine)
-    async with blog_engine.begin() as connection:
-        await clear_suspicion(connection, before=await _now(blog_engine))
+    await committed(blog_engine, clear_suspicion, before=suspected.since)
+    during = await reading(blog_engine, suspicion)
+    await committed(blog_engine, clear_suspicion, before=await _now(blog_engine))
 
     assert during == suspected
-    assert await _suspicion(blog_engine) is None
+    assert await _kind(blog_engine) is None
     assert (await _row(blog_engine)).number == 5
     await _apply(blog_engine, a_heartbeat(6, 2))
-    assert await _suspicion(blog_engine) is None
+    assert await _kind(blog_engine) is None
 
 
 async def test_a_heartbeat_is_known_to_have_arrived(blog_engine: AsyncEngine) -> None:
@@ -218,14 +200,12 @@ async def test_a_lost_queue_makes_a_replica_that_knows_a_source_suspect(
     blog_engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A replica without any heartbeat has lost nothing."""
-    async with blog_engine.begin() as connection:
-        await note_queue_lost(connection)
-    before = await _suspicion(blog_engine)
+    await committed(blog_engine, note_queue_lost)
+    before = await _kind(blog_engine)
     told_before = "heartbeat.suspicion" in capsys.readouterr().out
     await _apply(blog_engine, a_heartbeat(1, 0))
 
-    async with blog_engine.begin() as connection:
-        await note_queue_lost(connection)
+    await committed(blog_engine, note_queue_lost)
 
     assert before is None
     assert not told_before
@@ -256,7 +236,7 @@ async def test_a_queue_deleted_while_the_consumer_is_away_is_noticed(inbox: Inbo
         await inbox.source.publish(a_heartbeat(300, 0))
         await eventually(lambda: _has_beat(inbox.engine, 300))
     async with inbox.consuming():
-        after_a_restart = await _suspicion(inbox.engine)
+        after_a_restart = await _kind(inbox.engine)
     await inbox.source.publish(an_event(a_state()))
 
     await inbox.source.channel.queue_delete(LIVE)
@@ -272,13 +252,13 @@ async def test_a_queue_deleted_under_the_consumer_is_noticed(inbox: Inbox) -> No
     async with inbox.consuming() as consumer:
         await inbox.source.publish(a_heartbeat(1, 0))
         await eventually(lambda: _has_beat(inbox.engine, 1))
-        before = await _suspicion(inbox.engine)
+        before = await _kind(inbox.engine)
         await inbox.source.channel.queue_delete(LIVE)
-        await eventually(lambda: _is_suspected(inbox.engine))
+        await eventually(lambda: _kind(inbox.engine))
         await eventually(lambda: is_consuming(consumer))
         since = await _now(inbox.engine)
 
-    suspected = await _suspicion(inbox.engine)
+    suspected = await reading(inbox.engine, suspicion)
     assert before is None
     assert suspected is not None
     assert suspected.kind is QUEUE_LOST
@@ -292,8 +272,7 @@ async def test_the_loss_of_a_queue_is_recorded_before_it_is_declared_again(inbox
         await eventually(lambda: _has_beat(inbox.engine, 1))
     await inbox.source.channel.queue_delete(LIVE)
 
-    async with inbox.engine.begin() as connection:
-        await connection.execute(text("LOCK TABLE heartbeats IN ACCESS EXCLUSIVE MODE"))
+    async with holding(inbox.engine, "LOCK TABLE heartbeats IN ACCESS EXCLUSIVE MODE"):
         consumer = Consumer(USERS, inbox.settings, inbox.engine)
         running = asyncio.create_task(consumer.run())
         await eventually(lambda: lock_waits(inbox.engine))
@@ -309,7 +288,3 @@ async def test_the_loss_of_a_queue_is_recorded_before_it_is_declared_again(inbox
 async def _has_beat(engine: AsyncEngine, number: int) -> bool:
     rows = await fetch(engine, "SELECT number FROM heartbeats")
     return [row.number for row in rows] == [number]
-
-
-async def _is_suspected(engine: AsyncEngine) -> bool:
-    return await _suspicion(engine) is not None

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from aiormq.channel import Channel
 from pamqp.commands import Basic
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
 from contracts.events.envelope import BODY_BYTES_MAX, encode
@@ -12,38 +11,31 @@ from replica.inbox.subscription import KEPT_BYTES_MAX, LARGE_BYTES_MAX, Subscrip
 from replica.parked.read import parked_message
 from replica.parked.redrive import redrive
 from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.database_sessions import reading
 from tests.support.eventually import eventually
-from tests.support.inbox import Inbox, has_applied, has_parked, is_at, parked
+from tests.support.inbox import Inbox, is_at, parked
 from tests.support.processes import Process
-from tests.support.source import Source, source_on
+from tests.support.source import Source
 from tests.support.system import consumer_process
 
 MIB = 1024 * 1024
 HUGE = bytes(100 * MIB)
 
 
-async def test_a_huge_message_costs_no_memory(
-    blog_url: str,
-    blog_engine: AsyncEngine,
-    amqp_url: str,
-    tmp_path: Path,
-) -> None:
+async def test_a_huge_message_costs_no_memory(inbox: Inbox, tmp_path: Path) -> None:
     event = an_event(a_state())
-    async with (
-        source_on(amqp_url) as source,
-        consumer_process(blog_url, amqp_url, tmp_path) as process,
-    ):
+    urls = inbox.settings.database_url, inbox.settings.amqp_url
+    async with consumer_process(*urls, tmp_path) as process:
         await process.ready()
         before = _peak_bytes(process)
-        properties = encode(event).properties
-        await source.publish_raw(HUGE, properties)
-        await source.publish(an_event(a_state()))
-        await eventually(lambda: has_applied(blog_engine, 1), within=60)
-        await eventually(lambda: has_parked(blog_engine, 1))
+        await inbox.source.publish_raw(HUGE, encode(event).properties)
+        await inbox.source.publish(an_event(a_state()))
+        await inbox.has_applied(1)
+        await inbox.has_parked(1)
         peak = _peak_bytes(process)
         assert await process.stop() == 0
 
-    [row] = await parked(blog_engine)
+    [row] = await parked(inbox.engine)
     assert (row.reason, row.body, row.dropped_bytes) == ("too_large", None, len(HUGE))
     assert row.user_id == event.data.subject
     assert peak - before < 64 * MIB, f"{(peak - before) / MIB:.0f} MiB"
@@ -90,8 +82,7 @@ async def test_a_message_parked_without_its_body_says_so(inbox: Inbox) -> None:
         await inbox.has_parked(2)
 
     for row in await parked(inbox.engine):
-        async with inbox.engine.connect() as connection:
-            shown = await parked_message(connection, row.id)
+        shown = await reading(inbox.engine, parked_message, row.id)
         redriven = await redrive(USERS, inbox.engine, row.id)
         assert (shown.erased, shown.body, shown.body_bytes) == (False, None, 2 * MIB)
         assert redriven.failure

@@ -21,8 +21,7 @@ class Forged(Basic.Properties):
         return super().marshal().replace(*self.replacement)
 
 
-def forged(good: Basic.Properties, old: bytes, new: bytes) -> Basic.Properties:
-    values: dict[str, Any] = {name: value for name, value in good if value is not None}
+def forged(old: bytes, new: bytes, **values: Any) -> Basic.Properties:
     properties = Forged(**values)
     properties.replacement = (old, new)
     return properties
@@ -38,23 +37,16 @@ class Nested(Basic.Properties):
         return b"\x20\x00" + len(table).to_bytes(4, "big") + table
 
 
+NAME = b"odd-name", b"odd-\xff\xfe\x00e"
+TIME = FAR_AWAY_BYTES, b"\x7f" + b"\xff" * 7
+
 ODD = {
     "headers nested too deep": Nested(),
-    "a name of a header that is not UTF-8": forged(
-        Basic.Properties(headers={"odd-name": "x"}), b"odd-name", b"odd-\xff\xfe\x00e"
-    ),
-    "a name inside of a header": forged(
-        Basic.Properties(headers={"table": {"odd-name": 1}}), b"odd-name", b"odd-\xff\xfe\x00e"
-    ),
-    "a property that is not UTF-8": forged(
-        Basic.Properties(message_id="odd-text"), b"odd-text", b"odd-\xff\xfe\x00t"
-    ),
-    "a timestamp after the year 9999": forged(
-        Basic.Properties(timestamp=FAR_AWAY), FAR_AWAY_BYTES, b"\x7f" + b"\xff" * 7
-    ),
-    "a time in a header after the year 9999": forged(
-        Basic.Properties(headers={"when": FAR_AWAY}), FAR_AWAY_BYTES, b"\x7f" + b"\xff" * 7
-    ),
+    "a name of a header that is not UTF-8": forged(*NAME, headers={"odd-name": "x"}),
+    "a name inside of a header": forged(*NAME, headers={"table": {"odd-name": 1}}),
+    "a property that is not UTF-8": forged(*NAME, message_id="odd-name"),
+    "a timestamp after the year 9999": forged(*TIME, timestamp=FAR_AWAY),
+    "a time in a header after the year 9999": forged(*TIME, headers={"when": FAR_AWAY}),
 }
 
 

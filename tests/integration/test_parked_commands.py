@@ -11,7 +11,15 @@ from contracts.events import Beat
 from service_kit.process.actors import operator
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.commands import Command
-from tests.support.inbox import accept_writes, apply_events, fetch, parked, refuse_writes, replica
+from tests.support.inbox import (
+    accept_writes,
+    apply_events,
+    fetch,
+    parked,
+    refuse_writes,
+    replica,
+    slow_down_writes,
+)
 from tests.support.parked_messages import (
     UNTIL_NOW,
     a_delivery,
@@ -29,9 +37,7 @@ async def as_json(command: Command, arguments: str, code: int = 0) -> dict[str, 
     return ended.figures
 
 
-async def test_list_shows_what_is_parked_newest_first(
-    command: Command, blog_engine: AsyncEngine
-) -> None:
+async def test_list_shows_messages_newest_first(command: Command, blog_engine: AsyncEngine) -> None:
     state = a_state()
     ids = await park_deliveries(blog_engine, a_delivery(an_event(state)), rubbish())
 
@@ -91,16 +97,13 @@ async def test_show_hands_the_terminal_nothing_that_it_would_obey(
     command: Command, blog_engine: AsyncEngine
 ) -> None:
     """Otherwise a publisher could forge what the operator reads."""
-    delivery = a_delivery(
-        an_event(a_state()),
-        body="\x1b[2Jall is well\u202e".encode(),
-        headers={"cloudEvents_type": "\x1b[31muser.updated", "\x9bname": "\x1b"},
-    )
+    headers = {"cloudEvents_type": "\x1b[31muser.updated", "\x9bname": "\x1b"}
+    body = "\x1b[2Jall is well\u202e".encode()
+    delivery = a_delivery(an_event(a_state()), body=body, headers=headers)
     [parked_id] = await park_deliveries(blog_engine, delivery)
 
-    texts = [
-        (await command(f"parked {arguments}")).stdout for arguments in ("list", f"show {parked_id}")
-    ]
+    shown = ("list", f"show {parked_id}")
+    texts = [(await command(f"parked {arguments}")).stdout for arguments in shown]
 
     assert "all is well" in texts[1]
     for text in texts:
@@ -124,9 +127,7 @@ async def test_redriving_some_reports_each(command: Command, blog_engine: AsyncE
     assert [row.id for row in await parked(blog_engine)] == [ids[2]]
 
 
-async def test_redrive_ends_with_1_when_some_stay(
-    command: Command, blog_engine: AsyncEngine
-) -> None:
+async def test_redrive_ends_with_1_if_some_stay(command: Command, blog_engine: AsyncEngine) -> None:
     assert await as_json(command, "redrive --all") == dict.fromkeys(OUTCOMES, 0)
     [bad, _] = await park_deliveries(blog_engine, rubbish(), a_delivery(an_event(a_state())))
     ended = await command("parked redrive --all")
@@ -148,9 +149,7 @@ async def test_logs_of_an_applied_event_do_not_mix_with_the_result(
     assert ended.figures["applied"] == 1
 
 
-async def test_redrive_continues_after_an_unknown_id(
-    command: Command, blog_engine: AsyncEngine
-) -> None:
+async def test_redrive_skips_an_unknown_id(command: Command, blog_engine: AsyncEngine) -> None:
     [parked_id] = await park_events(blog_engine, an_event(a_state()))
     ended = await command(f"parked redrive 4711 {parked_id}")
     unknown = "no message 4711 is parked; list them with `parked list`\n"
@@ -191,14 +190,7 @@ async def test_redrive_without_a_database_says_so_and_changes_nothing(
 async def test_long_work_shows_progress(command: Command, blog_engine: AsyncEngine) -> None:
     """After two seconds, on stderr, with rate and time left."""
     await park_events(blog_engine, *(an_event(a_state()) for _ in range(30)))
-    async with blog_engine.begin() as connection:
-        await connection.exec_driver_sql(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$"
-        )
-        await connection.exec_driver_sql(
-            "CREATE TRIGGER slow BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION slow()"
-        )
+    await slow_down_writes(blog_engine, 0.1)
 
     ended = await command("parked redrive --all --json")
 
@@ -258,9 +250,7 @@ async def test_lists_of_any_length_are_redriven_and_discarded(
     assert await parked(blog_engine) == []
 
 
-async def test_something_else_than_ids_discards_nothing(
-    command: Command, blog_engine: AsyncEngine
-) -> None:
+async def test_other_input_discards_nothing(command: Command, blog_engine: AsyncEngine) -> None:
     """All of standard input is read and checked first."""
     await park_deliveries(blog_engine, rubbish())
     for typed in ("1 x", "0", "1 9007199254740992", "²"):

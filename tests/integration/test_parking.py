@@ -33,9 +33,7 @@ async def test_a_parked_body_is_erased_with_its_user(inbox: Inbox) -> None:
         await inbox.source.publish_raw(state.model_dump_json().encode())
         await inbox.has_parked(3)
         before, _, named = await parked(inbox.engine)
-        await inbox.source.publish(
-            *(an_event(a_tombstone(each, 2)) for each in (user_id, state.id))
-        )
+        await inbox.source.publish(*(an_event(a_tombstone(each)) for each in (user_id, state.id)))
         await eventually(lambda: is_at(inbox.engine, user_id, 2))
         await eventually(lambda: is_at(inbox.engine, state.id, 2))
 
@@ -149,11 +147,8 @@ async def test_a_message_without_an_identifiable_user_expires(blog_engine: Async
     of_user = _unreadable(uuid4())
     for delivery, days in [(rubbish(b"old"), 31), (rubbish(b"recent"), 29), (of_user, 99)]:
         [parked_id] = await park_deliveries(blog_engine, delivery)
-        await execute(
-            blog_engine,
-            f"UPDATE parked_messages SET first_failed_at = now() - interval '{days} days'"
-            f" WHERE id = {parked_id}",
-        )
+        at = f"first_failed_at = now() - interval '{days} days'"
+        await execute(blog_engine, f"UPDATE parked_messages SET {at} WHERE id = {parked_id}")
 
     await apply_events(blog_engine, Beat(number=1))
 

@@ -1,14 +1,11 @@
 """Replays have a lane of their own: they are applied like live events, and never delay them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.settings import ConsumerSettings
 from contracts.events import Event
@@ -16,6 +13,7 @@ from contracts.events.names import REPLAY_EXCHANGE
 from replica.inbox import consumer as consumer_module
 from replica.inbox.consumer import Consumer
 from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.database_sessions import holding
 from tests.support.eventually import eventually
 from tests.support.inbox import (
     Inbox,
@@ -48,13 +46,10 @@ async def test_replays_are_applied_like_events_but_do_not_count_as_latency(inbox
         await inbox.has_applied(3)
 
     versions = {row.id: (row.status, row.version) for row in (await replica(inbox.engine)).values()}
+    expected = [("active", 5), ("deleted", 9), ("active", 3)]
     assert live == before + 2
     assert _latencies() == live
-    assert versions == {
-        known.id: ("active", 5),
-        deleted.id: ("deleted", 9),
-        missed.id: ("active", 3),
-    }
+    assert versions == dict(zip((known.id, deleted.id, missed.id), expected, strict=True))
     assert await _left(inbox.source) == 0
 
 
@@ -74,7 +69,7 @@ async def test_a_blocked_replay_delays_no_live_event(inbox: Inbox) -> None:
     async with inbox.consuming():
         await inbox.source.publish(an_event(user))
         await inbox.has_applied(1)
-        async with _locked(inbox.engine, user.id):
+        async with holding(inbox.engine, f"SELECT FROM users WHERE id = '{user.id}' FOR UPDATE"):
             await inbox.source.replay(an_event(a_state(user.id, 2)))
             await eventually(lambda: lock_waits(inbox.engine))
             for number in range(1, 6):
@@ -88,11 +83,12 @@ async def test_replays_wait_while_live_events_are_applied(inbox: Inbox) -> None:
     async with inbox.consuming():
         await inbox.source.publish(an_event(user))
         await inbox.has_applied(1)
-        async with _locked(inbox.engine, user.id) as connection:
+        lock = f"SELECT FROM users WHERE id = '{user.id}' FOR UPDATE"
+        async with holding(inbox.engine, lock) as connection:
             await inbox.source.publish(an_event(a_state(user.id, 2)))
             await eventually(lambda: lock_waits(inbox.engine))
             await inbox.source.replay(an_event(replayed))
-            await eventually(lambda: _is_taken(inbox.source, REPLAY))
+            await inbox.source.has_ready(0, REPLAY)
             released_at = await connection.scalar(text("SELECT clock_timestamp()"))
         await inbox.has_applied(2)
 
@@ -138,13 +134,11 @@ async def test_each_lane_counts_messages_parked_in_a_row(inbox: Inbox) -> None:
 
 async def test_a_database_lost_during_a_replay_requeues_both_lanes(inbox: Inbox) -> None:
     """The replay's error is handled like a live one; nothing is parked or lost."""
-    impatient = inbox.settings.model_copy(
-        update={"database_patience_seconds": 0.05, "retry_seconds_max": 0.2}
-    )
+    impatient = {"database_patience_seconds": 0.05, "retry_seconds_max": 0.2}
     event = an_event(a_state())
     await refuse_writes(inbox.engine, "53100", event.data.subject)
 
-    async with consuming(impatient, inbox.engine) as consumer:
+    async with inbox.consuming(**impatient) as consumer:
         await inbox.source.replay(event)
         await inbox.source.publish(an_event(a_state()))
         await eventually(lambda: _has_stopped(consumer), every=0.005)
@@ -180,21 +174,8 @@ def _latencies() -> float:
     return REGISTRY.get_sample_value("usersync_end_to_end_latency_seconds_count") or 0
 
 
-@asynccontextmanager
-async def _locked(engine: AsyncEngine, user_id: UUID) -> AsyncIterator[AsyncConnection]:
-    async with engine.begin() as connection:
-        await connection.execute(
-            text("SELECT 1 FROM users WHERE id = :id FOR UPDATE"), {"id": user_id}
-        )
-        yield connection
-
-
 async def _left(source: Source) -> int:
     return await source.ready(LIVE) + await source.ready(REPLAY)
-
-
-async def _is_taken(source: Source, queue: str) -> bool:
-    return await source.ready(queue) == 0
 
 
 async def _has_stopped(consumer: Consumer) -> bool:

@@ -1,6 +1,5 @@
 """Test samples: what a consumer records, and the series and figures built from it."""
 
-import asyncio
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,6 @@ from structlog.testing import capture_logs
 from blog_service.replica_of_users import USERS
 from contracts.events import Beat, Event
 from replica.inbox.activity import Activity, State
-from replica.inbox.consumer import Consumer
 from replica.samples import sampler
 from replica.samples.model import POINTS_MAX, SILENT_SECONDS, bucket_seconds
 from replica.samples.read import presence, series
@@ -24,8 +22,10 @@ from tests.support.auth_api import assert_problem
 from tests.support.background import in_background
 from tests.support.builders import a_state, an_event
 from tests.support.content import People
+from tests.support.database_sessions import reading
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, execute, fetch
+from tests.support.settings import having
 from tests.support.source import DEAD
 
 SAMPLES = "/v1/sync/samples"
@@ -49,13 +49,8 @@ def recorded(event: Event, ago: float) -> Event:
     return replace(event, time=datetime.now(UTC) - timedelta(seconds=ago))
 
 
-async def taken(engine: AsyncEngine) -> list[Row[Any]]:
-    return await fetch(engine, "SELECT * FROM samples ORDER BY taken_at")
-
-
-async def sampled(engine: AsyncEngine, condition: str) -> list[Row[Any]]:
-    query = f"SELECT * FROM samples WHERE {condition} ORDER BY taken_at"
-    return await fetch(engine, query)
+async def taken(engine: AsyncEngine, condition: str = "true") -> list[Row[Any]]:
+    return await fetch(engine, f"SELECT * FROM samples WHERE {condition} ORDER BY taken_at")
 
 
 async def put(engine: AsyncEngine, process: str, ago: float, **values: object) -> None:
@@ -70,16 +65,12 @@ async def put(engine: AsyncEngine, process: str, ago: float, **values: object) -
 class TestTaking:
     """The samples of one consumer."""
 
-    async def test_a_sample_has_the_applied_messages_and_the_worst_latency(
-        self, inbox: Inbox
-    ) -> None:
+    async def test_a_sample_has_what_was_applied_and_the_worst_latency(self, inbox: Inbox) -> None:
         async with inbox.consuming() as consumer:
             await inbox.source.replay(recorded(an_event(a_state(version=3)), 3_600))
             await eventually(lambda: consumer.activity.applied)
-            await inbox.source.publish(
-                recorded(an_event(a_state(version=4)), 40),
-                recorded(an_event(a_state(version=5)), 1),
-            )
+            late, soon = (recorded(an_event(a_state()), ago) for ago in (40, 1))
+            await inbox.source.publish(late, soon)
             await eventually(lambda: consumer.activity.applied == 3)
             async with sampling(inbox.settings, inbox.engine, consumer.activity):
                 await eventually(lambda: taken_times(inbox.engine, 2))
@@ -90,9 +81,7 @@ class TestTaking:
         assert (second.applied, second.latency_seconds) == (0, None)
         assert first.process == second.process
 
-    async def test_a_heartbeat_measures_the_lag_and_parked_messages_do_not_count(
-        self, inbox: Inbox
-    ) -> None:
+    async def test_a_heartbeat_measures_lag_and_parking_does_not_count(self, inbox: Inbox) -> None:
         async with inbox.consuming() as consumer:
             await inbox.source.publish_raw(b"rubbish")
             await inbox.source.publish(recorded(an_event(Beat(number=1)), 7))
@@ -109,7 +98,7 @@ class TestTaking:
         await inbox.source.publish_raw(b"given up", exchange=DEAD)
         async with sampling(inbox.settings, inbox.engine, Activity()):
             depths = "queue_depth = 3 AND replay_queue_depth = 2 AND dead_queue_depth = 1"
-            await eventually(lambda: sampled(inbox.engine, depths))
+            await eventually(lambda: taken(inbox.engine, depths))
 
         [first, *_] = await taken(inbox.engine)
         assert (first.state, first.applied) == ("waiting", 0)
@@ -117,9 +106,7 @@ class TestTaking:
     async def test_a_broker_that_is_away(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, unused_port: int
     ) -> None:
-        away = consumer_settings.model_copy(
-            update={"amqp_url": f"amqp://guest:guest@127.0.0.1:{unused_port}/"}
-        )
+        away = having(consumer_settings, amqp_url=f"amqp://guest:guest@127.0.0.1:{unused_port}/")
         async with sampling(away, blog_engine, Activity()):
             await eventually(lambda: taken_times(blog_engine, 2))
         assert {row.queue_depth for row in await taken(blog_engine)} == {None}
@@ -141,19 +128,15 @@ class TestTaking:
         assert (first.applied, first.latency_seconds) == (7, 2.0)
 
     async def test_a_consumer_that_has_given_up_says_so(self, inbox: Inbox) -> None:
-        impatient = inbox.settings.model_copy(update={"parked_in_a_row_max": 2})
-        consumer = Consumer(USERS, impatient, inbox.engine)
-        running = asyncio.create_task(consumer.run())
-        async with sampling(impatient, inbox.engine, consumer.activity):
-            await eventually(lambda: consumer.activity.state is State.CONSUMING)
+        async with (
+            inbox.consuming(parked_in_a_row_max=2) as consumer,
+            sampling(inbox.settings, inbox.engine, consumer.activity),
+        ):
             await inbox.source.publish_raw(b"rubbish 1")
             await inbox.source.publish_raw(b"rubbish 2")
-            await eventually(lambda: sampled(inbox.engine, "state = 'stopped'"))
-        consumer.stop()
-        await running
+            await eventually(lambda: taken(inbox.engine, "state = 'stopped'"))
 
-        async with inbox.engine.connect() as connection:
-            present = await presence(connection)
+        present = await reading(inbox.engine, presence)
         assert (present.consumers, present.stopped) == (1, 1)
 
     async def test_samples_older_than_a_day_are_deleted(
@@ -162,7 +145,7 @@ class TestTaking:
         await put(blog_engine, ADA, ago=24 * 3600 + 60, applied=1)
         await put(blog_engine, ADA, ago=24 * 3600 - 60, applied=2)
         async with sampling(consumer_settings, blog_engine, Activity(applied=3)):
-            await eventually(lambda: sampled(blog_engine, "applied = 3"))
+            await eventually(lambda: taken(blog_engine, "applied = 3"))
         assert [row.applied for row in await taken(blog_engine)][:2] == [2, 3]
 
 
@@ -177,8 +160,7 @@ class TestReading:
         await put(blog_engine, BOB, 10 * 60, applied=6)
         await put(blog_engine, BOB, 70 * 60, applied=7)
 
-        async with blog_engine.connect() as connection:
-            found = await series(connection, 60)
+        found = await reading(blog_engine, series, 60)
 
         then, later = found.items
         assert (then.consumers, then.applied) == (2, 12)
@@ -193,9 +175,7 @@ class TestReading:
             assert minutes * 60 / bucket_seconds(minutes) <= POINTS_MAX
             assert bucket_seconds(minutes) >= 10
 
-    async def test_each_consumer_counts_with_its_last_sample(
-        self, blog_engine: AsyncEngine
-    ) -> None:
+    async def test_each_consumer_counts_with_the_last_one(self, blog_engine: AsyncEngine) -> None:
         """A silent one does not count; depth and lag are the worst of the last minute."""
         await put(blog_engine, ADA, 8, queue_depth=500, state="'stopped'", latency_seconds=9)
         await put(blog_engine, ADA, 3, queue_depth=2, replay_queue_depth=1)
@@ -204,18 +184,16 @@ class TestReading:
         await put(blog_engine, "gen_random_uuid()", silent, queue_depth=77, latency_seconds=1)
         await put(blog_engine, BOB, 90, latency_seconds=1_000)
 
-        async with blog_engine.connect() as connection:
-            present = await presence(connection)
+        present = await reading(blog_engine, presence)
 
-        assert (present.consumers, present.stopped) == (2, 0)
-        assert (present.queue_depth, present.replay_queue_depth) == (3, 1)
-        assert present.dead_queue_depth is None
-        assert present.lag_seconds == 9
+        assert (present.consumers, present.stopped, present.lag_seconds) == (2, 0, 9)
+        depths = (present.queue_depth, present.replay_queue_depth, present.dead_queue_depth)
+        assert depths == (3, 1, None)
         assert present.age_seconds == pytest.approx(3, abs=2)
 
     async def test_without_any(self, blog_engine: AsyncEngine) -> None:
-        async with blog_engine.connect() as connection:
-            present, found = await presence(connection), await series(connection, 60)
+        present = await reading(blog_engine, presence)
+        found = await reading(blog_engine, series, 60)
         assert (present.consumers, present.age_seconds, present.lag_seconds) == (0, None, None)
         assert list(found.items) == []
 
@@ -234,14 +212,8 @@ async def test_over_http(people: People) -> None:
     assert day.json()["bucket_seconds"] == 120
     assert point.pop("at") < shown["until"]
     assert _seconds(shown["since"], shown["until"]) == pytest.approx(30, abs=20)
-    assert point == {
-        "consumers": 1,
-        "latency_seconds": 0.02,
-        "applied": 3,
-        "queue_depth": 0,
-        "replay_queue_depth": None,
-        "dead_queue_depth": None,
-    }
+    depths = {"queue_depth": 0, "replay_queue_depth": None, "dead_queue_depth": None}
+    assert point == {"consumers": 1, "latency_seconds": 0.02, "applied": 3, **depths}
     assert_problem(longer, 422, "invalid_request")
 
 

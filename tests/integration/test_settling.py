@@ -13,6 +13,7 @@ from replica.inbox.subscription import Subscription
 from tests.support.builders import a_state, an_event
 from tests.support.inbox import accept_writes, fetch, parked, refuse_writes
 from tests.support.parked_messages import a_delivery, rubbish
+from tests.support.settings import having
 from tests.support.source import Source
 
 
@@ -20,9 +21,7 @@ async def test_consumers_that_requeue_a_message_to_each_other_never_park_it(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
 ) -> None:
     """All consumers survived: an unavailable database does not count as a crash."""
-    impatient = consumer_settings.model_copy(
-        update={"database_patience_seconds": 0.01, "attempts_max": 2}
-    )
+    impatient = having(consumer_settings, database_patience_seconds=0.01, attempts_max=2)
     consumers = [Settler(USERS, impatient, blog_engine) for _ in range(2)]
     message = a_delivery(an_event(a_state()))._replace(redelivered=True)
     await refuse_writes(blog_engine, "42703")

@@ -28,18 +28,13 @@ async def test_queues_and_bindings_are_declared_as_designed(
     await declare(source.connection, USERS.queues)
     is_bound = await bind_replays(source.connection, USERS.queues)
 
-    queues, bound, exchanges = (
-        _management(broker, f"{what}/{vhost}") for what in ("queues", "bindings", "exchanges")
-    )
+    things = ("queues", "bindings", "exchanges")
+    queues, bound, exchanges = (_management(broker, f"{what}/{vhost}") for what in things)
     by_name = {queue["name"]: queue for queue in queues}
-    bindings = {
-        (each["source"], each["destination"], each["routing_key"])
-        for each in bound
-        if each["source"]
-    }
+    places = ("source", "destination", "routing_key")
+    bindings = {tuple(each[name] for name in places) for each in bound if each["source"]}
     [dead] = [exchange for exchange in exchanges if exchange["name"] == DEAD]
-    arguments = {
-        "x-queue-type": "quorum",
+    arguments = QUORUM | {
         "x-delivery-limit": 1_000,
         "x-dead-letter-exchange": DEAD,
         "x-dead-letter-strategy": "at-least-once",
@@ -50,18 +45,12 @@ async def test_queues_and_bindings_are_declared_as_designed(
     assert all(queue["durable"] for queue in queues)
     assert by_name[LIVE]["arguments"] == arguments
     assert by_name[REPLAY]["arguments"] == {**arguments, "x-max-length": 100_000}
-    assert by_name[URGENT]["arguments"] == {
-        "x-queue-type": "quorum",
-        "x-max-length": 10_000,
-        "x-overflow": "drop-head",
-    }
-    assert by_name[DEAD]["arguments"] == {"x-queue-type": "quorum"}
+    limit = {"x-max-length": 10_000, "x-overflow": "drop-head"}
+    assert by_name[URGENT]["arguments"] == QUORUM | limit
+    assert by_name[DEAD]["arguments"] == QUORUM
     assert (dead["type"], dead["durable"]) == ("fanout", True)
     assert bindings == {
-        ("users", LIVE, "user.*"),
-        ("users", LIVE, "sync.heartbeat"),
-        ("users", LIVE, "key.*"),
-        ("users", LIVE, "service.*"),
+        *(("users", LIVE, key) for key in ("user.*", "sync.heartbeat", "key.*", "service.*")),
         ("users", URGENT, "urgent"),
         ("users.replay", REPLAY, "blog"),
         (DEAD, DEAD, DEAD),
@@ -120,11 +109,8 @@ async def test_a_wrong_queue_stops_the_start_with_an_error(
         with pytest.raises(WrongTopology, match=rf"^{name} exists on the broker.*rabbitmqctl"):
             await declare(source.connection, USERS.queues)
 
-    environment = {
-        "BLOG_DATABASE_URL": blog_url,
-        "BLOG_AMQP_URL": as_consumer(amqp_url),
-        "BLOG_CONSUMER_PORT": str(unused_port),
-    }
+    environment = {"BLOG_DATABASE_URL": blog_url, "BLOG_AMQP_URL": as_consumer(amqp_url)}
+    environment["BLOG_CONSUMER_PORT"] = str(unused_port)
     ended = await asyncio.to_thread(run, "blog-service consumer", environment, tmp_path)
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"{REPLAY} exists on the broker")
@@ -133,11 +119,7 @@ async def test_a_wrong_queue_stops_the_start_with_an_error(
 
 
 async def test_a_missing_source_is_waited_for_passively(
-    consumer_settings: ConsumerSettings,
-    blog_engine: AsyncEngine,
-    amqp_url: str,
-    broker: Broker,
-    vhost: str,
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, broker: Broker, vhost: str
 ) -> None:
     """Without the source's exchange a consumer declares only its own queues, and waits."""
     consumer = Consumer(USERS, consumer_settings, blog_engine)
@@ -146,7 +128,7 @@ async def test_a_missing_source_is_waited_for_passively(
     exchanges = {exchange["name"] for exchange in _management(broker, f"exchanges/{vhost}")}
     was_consuming = await is_consuming(consumer)
 
-    async with source_on(amqp_url) as source:
+    async with source_on(broker.amqp_url(vhost)) as source:
         await eventually(lambda: is_consuming(consumer))
         await source.publish(an_event(a_state()))
         await eventually(lambda: has_applied(blog_engine, 1))
