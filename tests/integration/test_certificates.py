@@ -25,24 +25,25 @@ from replica.reconcile.model import CouldNotCompare
 from replica.reconcile.source import Source
 from replica.reconcile.staging import replica_digests
 from replica.status import metrics
-from replica.status.read import status
 from tests.support.certificates import Issuer
+from tests.support.database_sessions import reading
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.reconciling import Pair, proving
+from tests.support.settings import having
 
 INTERVAL_SECONDS = 0.2
 
 
 @pytest.fixture
 def relay_settings(relay_settings: RelaySettings) -> RelaySettings:
-    return relay_settings.model_copy(update={"heartbeat_seconds": INTERVAL_SECONDS})
+    return having(relay_settings, heartbeat_seconds=INTERVAL_SECONDS)
 
 
 @pytest.fixture
 def consumer_settings(consumer_settings: ConsumerSettings) -> ConsumerSettings:
-    changes = {"heartbeat_seconds_max": 3 * INTERVAL_SECONDS, "certificate_seconds": 0.01}
-    return consumer_settings.model_copy(update=changes)
+    rare = 3 * INTERVAL_SECONDS
+    return having(consumer_settings, heartbeat_seconds_max=rare, certificate_seconds=0.01)
 
 
 @pytest.fixture
@@ -70,8 +71,7 @@ async def more(pair: Pair, by: int = 2) -> None:
 
 async def verified(pair: Pair, keys: KeySettings) -> Verification:
     """Verify all certificates with the keys that the source exports."""
-    async with pair.blog.connect() as connection:
-        stored, revoked = await all_stored(connection)
+    stored, revoked = await reading(pair.blog, all_stored)
     exported = await export_keys(pair.auth, keys)
     return verify(stored, Expected(exported, revoked, pair.settings.service_id))
 
@@ -95,9 +95,8 @@ async def test_equal_tables_are_certified_as_a_chain(pair: Pair, api_settings: A
         async with proving(pair):
             await more(pair)
     found = await verified(pair, api_settings)
-    async with pair.blog.connect() as connection:
-        figures = (await status(USERS, pair.settings, connection))["agreement"]
-        last = await newest(connection)
+    figures = (await pair.status())["agreement"]
+    last = await reading(pair.blog, newest)
     await metrics.refresh(USERS, pair.blog)
 
     assert found.findings == []
@@ -137,13 +136,9 @@ async def test_time_in_which_users_differed_is_not_proved(
     assert during == still
     assert found.findings == []
     assert found.agreement is not None
-    rows = await fetch(pair.blog, "SELECT time, proved_microseconds FROM proofs ORDER BY id")
-    unproved = [
-        one.time
-        for one, other in pairwise(rows)
-        if other.proved_microseconds == one.proved_microseconds
-    ]
-    assert len(unproved) == 2
+    rows = await fetch(pair.blog, "SELECT proved_microseconds FROM proofs ORDER BY id")
+    proved = [row.proved_microseconds for row in rows]
+    assert sum(one == other for one, other in pairwise(proved)) == 2
     assert 0 < found.agreement.ratio < 1
 
 
@@ -163,8 +158,7 @@ async def test_keys_rotate_and_revoking_ends_a_chain(pair: Pair, api_settings: A
             await eventually(lambda: _is_restarted(pair))
             await more(pair)
     found = await verified(pair, api_settings)
-    async with pair.blog.connect() as connection:
-        hour = (await status(USERS, pair.settings, connection))["agreement"]["hour"]
+    hour = (await pair.status())["agreement"]["hour"]
 
     assert rotated.findings == []
     assert {finding.fault for finding in found.findings} == {Fault.REVOKED_KEY, Fault.RESTARTED}

@@ -1,7 +1,5 @@
 """The clock was a day ahead and was set back: times in the tables are a day in the future."""
 
-import asyncio
-import contextlib
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,10 +24,13 @@ from replica.status.read import status
 from service_kit.database.clock import watch
 from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, AuthApi, assert_problem, bearer, serving, signed_up
+from tests.support.background import in_background
 from tests.support.content import people_of
+from tests.support.database_sessions import committed, reading
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.relaying import outbox
+from tests.support.settings import having
 
 ADA = {"email": "ada@example.org", "password": PASSWORD}
 NEW = "another horse battery staple"
@@ -61,8 +62,7 @@ class TestLimits:
         self, api_settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
         """Then it is a limit like any other, with a wait of seconds."""
-        settings = api_settings.model_copy(update={"limit_signup": Rate(3, 60)})
-        async with serving(settings) as api:
+        async with serving(having(api_settings, limit_signup=Rate(3, 60))) as api:
             for number in range(3):
                 await signed_up(api, f"before{number}@example.org")
             await set_back(auth_engine)
@@ -79,10 +79,8 @@ class TestLimits:
         self, api_settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
         """Neither by their own delay nor by a limit."""
-        settings = api_settings.model_copy(
-            update={"signin_failures_free": 1, "limit_signin_failures": Rate(1, 60)}
-        )
-        async with serving(settings) as api:
+        few = {"signin_failures_free": 1, "limit_signin_failures": Rate(1, 60)}
+        async with serving(having(api_settings, **few)) as api:
             await signed_up(api, ADA["email"])
             wrong = await api.post("/v1/signin", json={**ADA, "password": "wrong horse"})
             assert_problem(wrong, 401, "invalid_credentials")
@@ -92,26 +90,21 @@ class TestLimits:
 
         assert answer.status_code == 200, answer.text
 
-    async def test_a_mail_is_sent_now(
-        self, api_settings: ApiSettings, auth_engine: AsyncEngine
-    ) -> None:
+    async def test_a_mail_is_sent_now(self, api: AuthApi, auth_engine: AsyncEngine) -> None:
         """Not only when the clock has caught up."""
-        async with serving(api_settings) as api:
-            ada = await signed_up(api, ADA["email"])
-        async with auth_engine.begin() as connection:
-            await request_mail(connection, UUID(ada["user"]["id"]), Purpose.VERIFY_EMAIL)
+        ada = await signed_up(api, ADA["email"])
+        user_id = UUID(ada["user"]["id"])
+        await committed(auth_engine, request_mail, user_id, Purpose.VERIFY_EMAIL)
         await set_back(auth_engine)
 
-        async with auth_engine.begin() as connection:
-            assert len(await claim_due_mails(connection, 10)) == 1
-        async with auth_engine.begin() as connection:
-            assert not await claim_due_mails(connection, 10)
+        assert len(await committed(auth_engine, claim_due_mails, 10)) == 1
+        assert not await committed(auth_engine, claim_due_mails, 10)
 
     async def test_posts_of_the_future_do_not_count(
         self, blog_settings: blog_service.settings.ApiSettings, signing_key: Any
     ) -> None:
         """Their author would otherwise wait for a day."""
-        settings = blog_settings.model_copy(update={"limit_posts": Rate(2, 3600)})
+        settings = having(blog_settings, limit_posts=Rate(2, 3600))
         async with people_of(settings, signing_key) as people:
             ada = await people.user()
             for _ in range(2):
@@ -131,49 +124,43 @@ class TestTokens:
     """Users whose tokens were revoked while the clock was ahead can use new tokens."""
 
     @pytest.fixture
-    async def ada(self, api: AuthApi, auth_engine: AsyncEngine) -> dict[str, Any]:
+    async def ada(self, api: AuthApi) -> dict[str, Any]:
         """A user who changed the password a day from now."""
         ada = await signed_up(api, ADA["email"])
         answer = await api.change_password(ada, NEW)
         assert answer.status_code == 200, answer.text
-        await set_back(auth_engine)
+        await set_back(api.engine)
         return ada
 
-    async def test_signing_in_issues_valid_tokens(
-        self, api: AuthApi, auth_engine: AsyncEngine, ada: dict[str, Any]
-    ) -> None:
+    async def test_signing_in_issues_valid_tokens(self, api: AuthApi, ada: dict[str, Any]) -> None:
         """Other services learn of it by an event; earlier tokens stay refused."""
         first = await api.post("/v1/signin", json={**ADA, "password": NEW})
         assert first.status_code == 200, first.text
 
         assert (await api.me(first.json())).status_code == 200
         assert (await api.me(ada)).status_code == 401
-        *_, event = await outbox(auth_engine, UUID(ada["user"]["id"]))
+        *_, event = await outbox(api.engine, UUID(ada["user"]["id"]))
         [row] = await fetch(
-            auth_engine,
+            api.engine,
             "SELECT version, tokens_valid_after - now() < interval '2 s' AS is_back FROM users",
         )
         assert (event.type, event.version, row.is_back) == ("user.updated", row.version, True)
 
-    async def test_refreshing_issues_valid_tokens(
-        self, api: AuthApi, auth_engine: AsyncEngine
-    ) -> None:
+    async def test_refreshing_issues_valid_tokens(self, api: AuthApi) -> None:
         """A session from before the change of the clock needs no password."""
         ada = await signed_up(api, ADA["email"])
-        await execute(auth_engine, REVOKED_NOW)
-        await set_back(auth_engine)
+        await execute(api.engine, REVOKED_NOW)
+        await set_back(api.engine)
 
         answer = await api.refresh(ada["refresh_token"])
 
         assert (await api.me(answer.json())).status_code == 200
 
-    async def test_a_later_revocation_counts_from_now(
-        self, api: AuthApi, auth_engine: AsyncEngine
-    ) -> None:
+    async def test_a_later_revocation_counts_from_now(self, api: AuthApi) -> None:
         """It also refuses tokens that were issued since the clock was set back."""
         await signed_up(api, ADA["email"])
-        await execute(auth_engine, REVOKED_NOW)
-        await set_back(auth_engine)
+        await execute(api.engine, REVOKED_NOW)
+        await set_back(api.engine)
         first = (await api.post("/v1/signin", json=ADA)).json()
         everywhere = await api.post("/v1/signout?scope=global", headers=bearer(first))
         assert everywhere.status_code == 204, everywhere.text
@@ -186,15 +173,12 @@ class TestTokens:
 class TestPresence:
     """A process that was seen in the future does not count as present."""
 
-    async def test_a_consumer_seen_in_the_future_is_not_present(
-        self, blog_engine: AsyncEngine
-    ) -> None:
+    async def test_a_consumer_of_the_future_is_not_present(self, blog_engine: AsyncEngine) -> None:
         """A consumer that has ended would otherwise count for a day."""
         await execute(blog_engine, a_sample())
         await set_back(blog_engine)
 
-        async with blog_engine.connect() as connection:
-            assert (await presence(connection)).consumers == 0
+        assert (await reading(blog_engine, presence)).consumers == 0
 
     async def test_a_proof_of_the_future_proves_nothing(self, blog_engine: AsyncEngine) -> None:
         """Without a source it would otherwise be called new for a day."""
@@ -218,48 +202,41 @@ class TestReporting:
     """Status and log report the clock, with the remedy."""
 
     async def test_status_of_both_services_reports_the_clock(
-        self, api: AuthApi, auth_engine: AsyncEngine, blog_engine: AsyncEngine
+        self, api: AuthApi, blog_engine: AsyncEngine
     ) -> None:
         """By how much it was set back, and where to read on; nothing while it is right."""
         of_blog = DatabaseSettings(_env_file=None, database_url="postgresql:///")
 
         async def clocks() -> list[Any]:
-            async with auth_engine.connect() as auth, blog_engine.connect() as blog:
-                return [
-                    (await figures(auth, heartbeat_seconds=15)).clock,
-                    (await status(USERS, of_blog, blog))["clock"],
-                ]
+            async with api.engine.connect() as auth, blog_engine.connect() as blog:
+                of_auth = (await figures(auth, heartbeat_seconds=15)).clock
+                return [of_auth, (await status(USERS, of_blog, blog))["clock"]]
 
         await signed_up(api, ADA["email"])
         await execute(blog_engine, a_sample())
         assert await clocks() == [None, None]
 
-        await set_back(auth_engine)
+        await set_back(api.engine)
         await set_back(blog_engine)
         for named in await clocks():
             assert "86,39" in named or "86,400" in named
             assert "docs/runbook.md" in named
 
     async def test_the_log_of_both_services_reports_the_clock(
-        self, api: AuthApi, auth_engine: AsyncEngine, blog_engine: AsyncEngine
+        self, api: AuthApi, blog_engine: AsyncEngine
     ) -> None:
         """Once, as an alarm."""
         await signed_up(api, ADA["email"])
         await execute(blog_engine, a_sample())
-        await set_back(auth_engine)
+        await set_back(api.engine)
         await set_back(blog_engine)
 
+        def noticed() -> list[tuple[str, str]]:
+            return [(line["event"], line["log_level"]) for line in logs]
+
         with capture_logs() as logs:
-            watching = [
-                asyncio.create_task(watch(auth_engine, auth_service.outbox.clock.LATEST)),
-                asyncio.create_task(watch(blog_engine, latest(USERS))),
-            ]
-
-            def noticed() -> list[tuple[str, str]]:
-                return [(line["event"], line["log_level"]) for line in logs]
-
-            await eventually(lambda: noticed() == [("clock.set_back", "critical")] * 2)
-            for task in watching:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            async with (
+                in_background(watch(api.engine, auth_service.outbox.clock.LATEST)),
+                in_background(watch(blog_engine, latest(USERS))),
+            ):
+                await eventually(lambda: noticed() == [("clock.set_back", "critical")] * 2)

@@ -103,14 +103,14 @@ def _cases() -> Iterator[Case]:
 CASES = list(_cases())
 
 _EMPTY: dict[str, object] = {
-    "email": None,
     "email_verified": False,
     "roles": [],
-    "tokens_valid_after": None,
-    "created_at": None,
-    "updated_at": None,
-    "deleted_at": None,
+    **dict.fromkeys(("email", "tokens_valid_after", "created_at", "updated_at", "deleted_at")),
 }
+
+
+def _provisional(user_id: UUID) -> dict[str, object]:
+    return _EMPTY | {"id": str(user_id), "version": 0, "status": "provisional"}
 
 
 def _columns(state: State) -> dict[str, object]:
@@ -121,35 +121,25 @@ def _columns(state: State) -> dict[str, object]:
 async def _insert(
     connection: AsyncConnection, table: str, columns: str, rows: list[dict[str, object]]
 ) -> None:
-    await connection.execute(
-        text(
-            f"INSERT INTO {table} ({columns}) SELECT {columns}"
-            f" FROM json_populate_recordset(CAST(NULL AS {table}), CAST(:rows AS json))"
-        ),
-        {"rows": json.dumps(rows)},
+    insert = text(
+        f"INSERT INTO {table} ({columns}) SELECT {columns}"
+        f" FROM json_populate_recordset(CAST(NULL AS {table}), CAST(:rows AS json))"
     )
+    await connection.execute(insert, {"rows": json.dumps(rows)})
 
 
 async def _arrange(connection: AsyncConnection) -> None:
     columns = ", ".join(USERS.columns)
     async with connection.begin():
-        ours = [_columns(case.now) for case in CASES if case.now is not None]
-        provisional = [
-            _EMPTY | {"id": str(case.id), "version": 0, "status": "provisional"}
-            for case in CASES
-            if case.is_provisional
-        ]
+        ours = [_columns(case.now) for case in CASES if case.now]
+        provisional = [_provisional(case.id) for case in CASES if case.is_provisional]
         await _insert(connection, "users", columns, ours + provisional)
-        seen = [
-            {"id": str(case.id), **case.before._asdict()}
-            for case in CASES
-            if case.before is not None
-        ]
+        seen = [{"id": str(case.id), **case.before._asdict()} for case in CASES if case.before]
         await _insert(connection, "seen", "id, version, is_deleted", seen)
         staged = [
             _columns(case.source) | {"unpublished": case.is_unpublished}
             for case in CASES
-            if case.source is not None
+            if case.source
         ]
         await _insert(connection, "staged", f"{columns}, unpublished", staged)
 
@@ -181,8 +171,8 @@ def _repaired(case: Case, row: tuple[int, bool] | None) -> bool:
         assert case.now is not None
         return row == (case.now.version + 1, True)
     wanted = case.source if kind in NEWER | AS_COMPARED else case.now
-    if wanted is None:
-        return row == (None if not case.is_provisional else (0, False))
+    if wanted is None and case.is_provisional:
+        return row == (0, False)
     return row == _row(wanted)
 
 
@@ -285,21 +275,15 @@ class Write:
     @property
     def present(self) -> dict[str, object]:
         assert self.ours is not None
-        if self.ours[0] == 0:
-            return _EMPTY | {"id": str(self.id), "version": 0, "status": "provisional"}
-        return _columns(_state(self.id, *self.ours))
+        return _columns(_state(self.id, *self.ours)) if self.ours[0] else _provisional(self.id)
 
     @property
     def _now(self) -> Row | None:
         return None if self.ours is None else Row(self.ours[0], self.ours[1].startswith("deleted"))
 
 
-WRITES = [
-    Write(UUID(int=number), *each)
-    for number, each in enumerate(
-        product(OURS, (0, 1, 2, 3), product((1, 2, 3), ("living", "deleted")))
-    )
-]
+_COMBINED = product(OURS, (0, 1, 2, 3), product((1, 2, 3), ("living", "deleted")))
+WRITES = [Write(UUID(int=number), *each) for number, each in enumerate(_COMBINED)]
 
 _COMING = """(
     SELECT state.*, compared.compared_version

@@ -17,6 +17,7 @@ from service_kit.database.digests.check import correct_digests
 from service_kit.database.digests.fold import fold
 from service_kit.database.digests.read import UsersTable, check_digests, read_digests
 from service_kit.process.tasks import end_tasks
+from tests.support.database_sessions import holding, reading
 from tests.support.inbox import execute, fetch
 
 USERS = {"auth": SOURCE_USERS, "blog": BLOG.digested}
@@ -52,11 +53,10 @@ def engine(service: str, request: pytest.FixtureRequest) -> AsyncEngine:
 
 async def wrong(engine: AsyncEngine, users: UsersTable) -> int:
     """Return how many maintained digests differ from those that the rows have."""
-    async with engine.connect() as connection:
-        computed, wrong = await check_digests(connection, users)
-        if not wrong:
-            kinds = kinds_of(has_all_fields=users.has_all_fields)
-            assert computed == await read_digests(connection, kinds)
+    computed, wrong = await reading(engine, check_digests, users)
+    if not wrong:
+        kinds = kinds_of(has_all_fields=users.has_all_fields)
+        assert computed == await reading(engine, read_digests, kinds)
     return wrong
 
 
@@ -109,15 +109,11 @@ async def copy_back(engine: AsyncEngine) -> None:
     await execute(engine, "DROP TABLE saved")
 
 
-async def test_what_does_not_change_a_digest_leaves_no_change(
-    service: str, engine: AsyncEngine
-) -> None:
+async def test_an_unchanged_digest_leaves_no_change(service: str, engine: AsyncEngine) -> None:
     """A statement appends one row for each bucket that it changes, and none otherwise."""
     await add(engine, service, "a", 500)
-    [row] = await fetch(
-        engine,
-        "SELECT count(*) AS n, count(DISTINCT bucket) AS b, sum(users) AS u FROM digest_changes",
-    )
+    counted = "count(*) AS n, count(DISTINCT bucket) AS b, sum(users) AS u"
+    [row] = await fetch(engine, f"SELECT {counted} FROM digest_changes")
     assert (row.n, row.u) == (row.b, 500)
     await fold(engine)
 
@@ -134,8 +130,7 @@ async def test_truncate_empties_both(service: str, engine: AsyncEngine) -> None:
     await add(engine, service, "b")
 
     await execute(engine, "TRUNCATE users CASCADE")
-    async with engine.connect() as connection:
-        empty = await read_digests(connection)
+    empty = await reading(engine, read_digests)
     await add(engine, service, "c")
 
     assert (empty.rows, set(empty.state or b"x"), set(empty.versions or b"x")) == (0, {0}, {0})
@@ -172,8 +167,7 @@ async def test_writers_of_one_bucket_do_not_wait_for_each_other(
         assert await wrong(engine, USERS[service]) == 0
         await first.commit()
 
-    async with engine.connect() as connection:
-        assert (await read_digests(connection)).users == 3
+    assert (await reading(engine, read_digests)).users == 3
     assert await wrong(engine, USERS[service]) == 0
 
 
@@ -186,11 +180,8 @@ async def test_readers_are_exact_while_many_write_and_fold(
     async def write(name: str) -> None:
         for round_ in range(6):
             await add(engine, service, f"{name}{round_}-", 40)
-            await execute(
-                engine,
-                "UPDATE users SET version = version + 1 WHERE email LIKE"
-                f" '{name}%' AND version % 2 = {round_ % 2}",
-            )
+            some = f"email LIKE '{name}%' AND version % 2 = {round_ % 2}"
+            await execute(engine, f"UPDATE users SET version = version + 1 WHERE {some}")
 
     async def fold_again() -> None:
         while True:
@@ -202,7 +193,7 @@ async def test_readers_are_exact_while_many_write_and_fold(
     reads = 0
     async with asyncio.timeout(60):
         while not all(writer.done() for writer in writers):
-            assert await wrong_in_one_snapshot(engine, users) == 0
+            assert (await reading(engine, check_digests, users)).wrong == 0
             reads += 1
     await asyncio.gather(*writers)
     await end_tasks(*folds)
@@ -211,12 +202,6 @@ async def test_readers_are_exact_while_many_write_and_fold(
     await fold(engine)
     assert await fetch(engine, "SELECT 1 FROM digest_changes") == []
     assert await wrong(engine, users) == 0
-
-
-async def wrong_in_one_snapshot(engine: AsyncEngine, users: UsersTable) -> int:
-    """Return how many maintained digests are wrong in one snapshot."""
-    async with engine.connect() as connection:
-        return (await check_digests(connection, users)).wrong
 
 
 async def test_two_folds_at_once_move_each_change_once(service: str, engine: AsyncEngine) -> None:
@@ -228,8 +213,7 @@ async def test_two_folds_at_once_move_each_change_once(service: str, engine: Asy
 
     assert sum(moved) == changes
     assert await wrong(engine, USERS[service]) == 0
-    async with engine.begin() as connection:
-        await connection.execute(text(f"SELECT pg_advisory_xact_lock({folding.LOCK_KEY})"))
+    async with holding(engine, f"SELECT pg_advisory_xact_lock({folding.LOCK_KEY})"):
         await add(engine, service, "b", 5)
         assert await fold(engine) == 0
     assert await fold(engine) > 0
@@ -256,8 +240,7 @@ async def test_what_goes_past_the_triggers_is_found_and_corrected(
     users = USERS[service]
 
     async def correct() -> int:
-        async with engine.connect() as connection:
-            return (await correct_digests(connection, users)).buckets
+        return (await reading(engine, correct_digests, users)).buckets
 
     for damage in DAMAGES:
         await execute(engine, "TRUNCATE users CASCADE")
@@ -278,39 +261,28 @@ async def test_what_goes_past_the_triggers_is_found_and_corrected(
         assert await wrong(engine, users) == 0, damage
 
 
-async def test_a_correction_names_triggers_that_do_not_count(
-    service: str, engine: AsyncEngine
-) -> None:
+async def test_a_correction_names_triggers_that_are_off(service: str, engine: AsyncEngine) -> None:
     """With the remedy; they stay as the operator left them."""
-    await execute(
-        engine,
-        "ALTER TABLE users DISABLE TRIGGER digests_update",
-        "DROP TRIGGER digests_truncate ON users",
-    )
+    gone = "DROP TRIGGER digests_truncate ON users"
+    await execute(engine, "ALTER TABLE users DISABLE TRIGGER digests_update", gone)
     await add(engine, service, "a", 10)
     await execute(engine, "UPDATE users SET version = version + 1")
 
-    async with engine.connect() as connection:
-        correction = await correct_digests(connection, USERS[service])
+    correction = await reading(engine, correct_digests, USERS[service])
 
     assert correction.buckets == 10
     assert correction.inactive == ("digests_update", "digests_truncate")
     assert "digests_update, digests_truncate are disabled or missing" in str(correction)
 
 
-async def test_the_migrations_have_the_text_of_the_contract(
-    service: str, engine: AsyncEngine
-) -> None:
+async def test_the_migrations_copy_the_contract(service: str, engine: AsyncEngine) -> None:
     """Migrations contain copies, because they must never change; the copies must match the code."""
     function, *triggers = installation(*USERS[service])
     [row] = await fetch(engine, "SELECT prosrc FROM pg_proc WHERE proname = 'count_in_digests'")
     body = re.findall(r"\$\$(.*)\$\$", function, re.DOTALL)[0]
 
     assert "".join(row.prosrc.split()) == "".join(body.split())
-    found = await fetch(
-        engine,
-        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass"
-        " AND tgname LIKE 'digests%' ORDER BY 1",
-    )
+    of_users = "tgrelid = 'users'::regclass AND tgname LIKE 'digests%'"
+    found = await fetch(engine, f"SELECT tgname FROM pg_trigger WHERE {of_users} ORDER BY 1")
     assert [each.tgname for each in found] == sorted(TRIGGERS)
     assert len(triggers) == len(TRIGGERS)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from local.postgres_server import PostgresServer
-from tests.support.databases import ROOT, SERVICES, Databases
+from tests.support.databases import ROOT, SERVICES, Databases, encoded
 from tests.support.eventually import eventually
 from tests.support.processes import run
 
@@ -64,9 +64,8 @@ def downgrade() -> None:
 def alembic(
     service: str, url: str, *arguments: str, folder: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
-    return run(
-        ["alembic", "-n", service, *arguments], {f"{service.upper()}_DATABASE_URL": url}, folder
-    )
+    environment = {f"{service.upper()}_DATABASE_URL": url}
+    return run(["alembic", "-n", service, *arguments], environment, folder)
 
 
 @asynccontextmanager
@@ -149,9 +148,8 @@ async def test_a_migration_that_waits_for_a_lock_gives_up(databases: Databases) 
     async with connected(url) as reader:
         async with reader.transaction():
             await reader.execute("SELECT 1 FROM users")
-            migrating = asyncio.create_task(
-                asyncio.to_thread(alembic, "auth", url, "downgrade", "base")
-            )
+            downgrading = asyncio.to_thread(alembic, "auth", url, "downgrade", "base")
+            migrating = asyncio.create_task(downgrading)
 
             # The reader holds its lock for as long as the migration tries.
             await eventually(migrating.done, within=60, every=0.1)
@@ -197,22 +195,13 @@ def test_a_database_with_another_encoding_is_refused(
     service: str, postgres: PostgresServer
 ) -> None:
     """Nothing is created in it; the command in the message creates one that can be migrated."""
-    name = f"test_latin1_{service}"
-    for database in (name, f"{name}_utf8"):
-        postgres.drop_database(database)
-    postgres.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
-    try:
+    with encoded(postgres, "LATIN1") as name:
         refused = alembic(service, postgres.url(name), "upgrade", "head")
-        tables = postgres.execute(
-            "SELECT 1 FROM pg_tables WHERE schemaname = 'public'", database=name
-        )
+        public = "SELECT 1 FROM pg_tables WHERE schemaname = 'public'"
+        tables = postgres.execute(public, database=name)
         output = refused.stdout + refused.stderr
-        command = output.partition("with ")[2].partition(";")[0]
-        postgres.execute(command)
+        postgres.execute(output.partition("with ")[2].partition(";")[0])
         better = alembic(service, postgres.url(f"{name}_utf8"), "upgrade", "head")
-    finally:
-        for database in (name, f"{name}_utf8"):
-            postgres.drop_database(database)
 
     assert refused.returncode != 0
     assert "has the encoding LATIN1, and only UTF8 is supported" in output

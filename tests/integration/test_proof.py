@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -23,12 +22,21 @@ from replica.proof.model import DRIFT, NOT_PROVED, CurrentProof, Proved, State, 
 from replica.proof.prove import Proof, prove
 from replica.reconcile.source import Source
 from replica.status import metrics
-from replica.status.read import status
+from tests.support.database_sessions import reading
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.load import loaded
-from tests.support.proxy import Proxy, proxy_to
-from tests.support.reconciling import Pair, prove_once, proving, watching
+from tests.support.proxy import Proxy
+from tests.support.reconciling import (
+    DELETED,
+    ORPHANS,
+    UNDELETED,
+    Pair,
+    prove_once,
+    proving,
+    watching,
+)
+from tests.support.settings import having
 
 INTERVAL_SECONDS = 0.2
 
@@ -44,12 +52,12 @@ KNOWN_BYTES_MAX = 20_000
 
 @pytest.fixture
 def relay_settings(relay_settings: RelaySettings) -> RelaySettings:
-    return relay_settings.model_copy(update={"heartbeat_seconds": INTERVAL_SECONDS})
+    return having(relay_settings, heartbeat_seconds=INTERVAL_SECONDS)
 
 
 @pytest.fixture
 def consumer_settings(consumer_settings: ConsumerSettings) -> ConsumerSettings:
-    return consumer_settings.model_copy(update={"heartbeat_seconds_max": 3 * INTERVAL_SECONDS})
+    return having(consumer_settings, heartbeat_seconds_max=3 * INTERVAL_SECONDS)
 
 
 @pytest.fixture
@@ -61,30 +69,26 @@ async def pair(pair: Pair) -> Pair:
 
 async def last(pair: Pair) -> CurrentProof:
     """Read what is stored about proofs."""
-    async with pair.blog.connect() as connection:
-        return await current(connection)
+    return await reading(pair.blog, current)
 
 
 async def proved(pair: Pair, expected: State, *, later_than: CurrentProof | None = None) -> Proved:
     """Wait for a proof with this result, and return it."""
 
-    async def look() -> Proved | None:
+    async def look() -> Proved:
         found = await last(pair)
+        assert found.proved is not None
         # A loaded machine may be late with the next one.
-        if found.proved is None or state(found, 1e6) is not expected:
-            return None
-        is_later = later_than is None or found.proved_at != later_than.proved_at
-        return found.proved if is_later else None
+        assert state(found, 1e6) is expected
+        assert later_than is None or found.proved_at != later_than.proved_at
+        return found.proved
 
-    found = await eventually(look)
-    assert found is not None
-    return found
+    return await eventually(look)
 
 
 async def degraded(pair: Pair) -> str | None:
     """Return what readiness reports because of proofs."""
-    async with pair.blog.connect() as connection:
-        return await why_degraded(connection, heartbeat_seconds_max=1e6)
+    return await reading(pair.blog, why_degraded, heartbeat_seconds_max=1e6)
 
 
 async def stored_runs(pair: Pair) -> list[Any]:
@@ -95,12 +99,11 @@ async def stored_runs(pair: Pair) -> list[Any]:
 @asynccontextmanager
 async def measured(pair: Pair) -> AsyncIterator[tuple[Proxy, Source]]:
     """Ask the source through a proxy that counts bytes."""
-    port = urlsplit(str(pair.settings.auth_url)).port
-    assert port is not None
-    async with proxy_to("127.0.0.1", port) as proxy:
-        address = {"auth_url": f"http://127.0.0.1:{proxy.port}"}
-        async with Source(pair.settings.model_copy(update=address)) as source:
-            yield proxy, source
+    async with (
+        pair.proxied() as (proxy, address),
+        Source(having(pair.settings, auth_url=address)) as source,
+    ):
+        yield proxy, source
 
 
 async def test_equal_tables_are_proved_by_a_few_hundred_bytes(pair: Pair) -> None:
@@ -121,22 +124,11 @@ async def test_equal_tables_are_proved_by_a_few_hundred_bytes(pair: Pair) -> Non
 DAMAGE = {
     "missing": "DELETE FROM users WHERE email = 'user1@example.org'",
     "stale": "UPDATE users SET version = version - 1 WHERE email = 'user2@example.org'",
-    "undeleted": (
-        "UPDATE users SET deleted_at = NULL, status = 'active', version = version - 1,"
-        " created_at = now(), updated_at = now(), email = 'back@example.org'"
-        " WHERE id = md5('10')::uuid"
-    ),
+    "undeleted": f"{UNDELETED} WHERE id = md5('10')::uuid",
     "corrupt": "UPDATE users SET email = 'x' WHERE email = 'user3@example.org'",
     "ahead": "UPDATE users SET version = version + 1 WHERE email = 'user4@example.org'",
-    "orphan": (
-        "INSERT INTO users (id, version, email, status, created_at, updated_at) VALUES"
-        " (gen_random_uuid(), 7, 'ghost@example.org', 'active', now(), now())"
-    ),
-    "undone_deletion": (
-        "UPDATE users SET status = 'deleted', deleted_at = now(), email = NULL, roles = '{}',"
-        " tokens_valid_after = NULL, created_at = NULL, updated_at = NULL"
-        " WHERE email = 'user5@example.org'"
-    ),
+    "orphan": ORPHANS.format(1),
+    "undone_deletion": f"{DELETED} WHERE email = 'user5@example.org'",
     "provisional_orphan": (
         f"INSERT INTO users (id, version, status) VALUES ('{uuid4()}', 0, 'provisional')"
     ),
@@ -155,8 +147,7 @@ async def test_each_kind_of_difference_is_repaired_or_named(pair: Pair) -> None:
             found = await proved(pair, State.DIFFERS)
             await proved(pair, State.DIFFERS, later_than=await last(pair))
         [run] = await stored_runs(pair)
-        async with pair.blog.connect() as connection:
-            figures = await status(USERS, pair.settings, connection)
+        figures = await pair.status()
         await metrics.refresh(USERS, pair.blog)
         gauge = "usersync_reconcile_differing_users"
         shown = {kind: REGISTRY.get_sample_value(gauge, {"kind": kind}) for kind in NAMED}
@@ -244,11 +235,10 @@ async def test_proofs_can_be_turned_off(pair: Pair) -> None:
         await proved(pair, State.EQUAL)
     async with proving(pair, proof=False):
         await eventually(lambda: _is_off(pair))
-        async with pair.blog.connect() as connection:
-            figures = await status(USERS, pair.settings, connection)
+        figures = await pair.status()
 
-    assert figures["proof"]["state"] is State.UNKNOWN
-    assert figures["proof"]["text"] == "not proved: proofs are off"
+    proof = figures["proof"]
+    assert (proof["state"], proof["text"]) == (State.UNKNOWN, "not proved: proofs are off")
     assert figures["degraded"] is None
 
 
@@ -263,8 +253,7 @@ async def test_without_the_source_the_last_proof_gets_too_old(pair: Pair, unused
         async with proving(pair, **away):
             await eventually(lambda: _overdue(logs))
             found = await last(pair)
-            async with pair.blog.connect() as connection:
-                figures = await status(USERS, pair.settings, connection)
+            figures = await pair.status()
         async with proving(pair):
             await proved(pair, State.EQUAL)
 
@@ -285,7 +274,7 @@ async def test_what_a_source_says_of_something_else_proves_nothing(
 ) -> None:
     """Digests of another version, a 304 about another root, or another source with these users."""
     made = DigestsBody.of
-    await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+    await pair.damage(DAMAGE["missing"])
 
     def older(*args: Any, **options: Any) -> DigestsBody:
         return made(*args, **options).model_copy(update={"version": 1})
@@ -330,8 +319,7 @@ async def test_two_consumers_make_one_proof_for_a_heartbeat(
 async def test_while_messages_may_be_lost_the_whole_comparison_comes_first(pair: Pair) -> None:
     """A proof waits for it: numbers that ran backwards mean that nothing may be repaired."""
     suspected = "UPDATE heartbeats SET suspicion = 'backwards', suspected_at = now()"
-    await execute(pair.blog, suspected)
-    await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+    await pair.damage(suspected, DAMAGE["missing"])
     [before] = await fetch(pair.blog, "SELECT number FROM heartbeats")
     third = f"SELECT 1 FROM heartbeats WHERE number >= {before.number + 3}"
     async with proving(pair):

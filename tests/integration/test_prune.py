@@ -3,12 +3,9 @@
 import asyncio
 import json
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
@@ -19,11 +16,13 @@ from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.outbox.prune import LOCK_KEY, AlreadyPruning, prune, prune_hourly
 from auth_service.settings import RelaySettings
 from service_kit.database.locks import advisory_lock
+from tests.support.background import in_background
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
-from tests.support.processes import run
+from tests.support.processes import AuthCommand
 from tests.support.relaying import outbox
+from tests.support.settings import having
 
 MONTH = timedelta(days=30)
 
@@ -31,23 +30,18 @@ MONTH = timedelta(days=30)
 async def a_log(engine: AsyncEngine, *, old: int, young: int = 0) -> list[int]:
     """Record a user's published events: ``old`` ones forty days ago, ``young`` ones now."""
     async with engine.begin() as connection:
-        added = await connection.execute(
-            text(
-                """
-                WITH ada AS (
-                    INSERT INTO users (email, password_hash, version)
-                    VALUES (gen_random_uuid() || '@example.org', 'x', 1) RETURNING id
-                )
-                INSERT INTO outbox_events
-                    (type, user_id, version, payload, published_at, occurred_at)
-                SELECT 'user.updated', ada.id, n, '{}', now(),
-                       CASE WHEN n <= CAST(:old AS int) THEN now() - interval '40 days'
-                            ELSE now() END
-                FROM ada, generate_series(1, CAST(:all AS int)) AS n ORDER BY n
-                RETURNING position
-                """
-            ),
-            {"old": old, "all": old + young},
+        added = await connection.exec_driver_sql(
+            f"""
+            WITH ada AS (
+                INSERT INTO users (email, password_hash, version)
+                VALUES (gen_random_uuid() || '@example.org', 'x', 1) RETURNING id
+            )
+            INSERT INTO outbox_events (type, user_id, version, payload, published_at, occurred_at)
+            SELECT 'user.updated', ada.id, n, '{{}}', now(),
+                   now() - CASE WHEN n <= {old} THEN interval '40 days' ELSE interval '0' END
+            FROM ada, generate_series(1, {old + young}) AS n ORDER BY n
+            RETURNING position
+            """
         )
         return sorted(added.scalars())
 
@@ -122,20 +116,15 @@ async def test_unpublished_events_stay_however_old(auth_engine: AsyncEngine) -> 
 @pytest.mark.usefixtures("small_batches")
 async def test_events_that_an_unfinished_replay_needs_stay(auth_engine: AsyncEngine) -> None:
     """All events after its checkpoint; a replay of the current state needs none."""
-    for state, of, is_held in (
-        ("running", "log", True),
-        ("paused", "log", True),
-        ("done", "log", False),
-        ("cancelled", "log", False),
-        ("running", "state", False),
-    ):
+    holding = [("running", "log"), ("paused", "log")]
+    for state, of in [*holding, ("done", "log"), ("cancelled", "log"), ("running", "state")]:
         log = await a_log(auth_engine, old=8)
         await a_replay(auth_engine, done=log[6], state="running")
         await a_replay(auth_engine, done=log[3], state=state, of=of)
 
         pruned = await prune(auth_engine, MONTH)
 
-        kept = log[4:] if is_held else log[7:]
+        kept = log[4:] if (state, of) in holding else log[7:]
         assert await positions(auth_engine) == kept, (state, of)
         assert (pruned.deleted, pruned.kept_for_replays) == (8 - len(kept), len(kept))
         assert pruned.pruned_position == kept[0] - 1
@@ -187,9 +176,8 @@ async def test_pruning_deletions_and_the_relay_never_deadlock(
     monkeypatch.setattr(pruning, "BATCH_EVENTS", 50)
     for _ in range(12):
         await a_log(auth_engine, old=40)
-    await execute(
-        auth_engine, "UPDATE outbox_events SET published_at = NULL WHERE position % 3 = 0"
-    )
+    some = "UPDATE outbox_events SET published_at = NULL WHERE position % 3 = 0"
+    await execute(auth_engine, some)
     users = [row.id for row in await fetch(auth_engine, "SELECT id FROM users")]
 
     async def relay() -> None:
@@ -209,10 +197,8 @@ async def test_pruning_deletions_and_the_relay_never_deadlock(
         while not all(task.done() for task in others):
             await prune(auth_engine, MONTH)
 
-    working = [
-        asyncio.create_task(task)
-        for task in (relay(), delete_all(users[:6]), delete_all(users[6:]))
-    ]
+    tasks = (relay(), delete_all(users[:6]), delete_all(users[6:]))
+    working = [asyncio.create_task(task) for task in tasks]
     await asyncio.gather(keep_pruning(working), *working)
     await prune(auth_engine, MONTH)
 
@@ -257,14 +243,11 @@ async def test_a_relay_prunes_if_the_retention_is_set(
     await prune_hourly(relay_settings)
     assert len(await positions(auth_engine)) == 3
 
-    keeping = relay_settings.model_copy(update={"outbox_keep_days": 30})
+    keeping = having(relay_settings, outbox_keep_days=30)
     with capture_logs() as logs:
-        relays = [asyncio.create_task(prune_hourly(keeping)) for _ in range(2)]
-        await eventually(lambda: _left(auth_engine, 1))
-        await eventually(lambda: logs)
-        for relay in relays:
-            relay.cancel()
-        await asyncio.wait(relays)
+        async with in_background(prune_hourly(keeping)), in_background(prune_hourly(keeping)):
+            await eventually(lambda: _left(auth_engine, 1))
+            await eventually(lambda: logs)
 
     assert [(line["event"], line["deleted"]) for line in logs] == [("log.pruned", 2)]
     assert not await fetch(auth_engine, "SELECT 1 FROM audit_log")
@@ -276,15 +259,13 @@ async def test_pruning_is_retried_after_the_database_was_away(
     """The failure is logged, and the next round succeeds."""
     await a_log(auth_engine, old=1)
     monkeypatch.setattr(pruning, "EVERY_SECONDS", 0.05)
-    keeping = relay_settings.model_copy(update={"outbox_keep_days": 30})
+    keeping = having(relay_settings, outbox_keep_days=30)
     await execute(auth_engine, "ALTER TABLE replays RENAME TO away")
     with capture_logs() as logs:
-        relay = asyncio.create_task(prune_hourly(keeping))
-        await eventually(lambda: logs)
-        await execute(auth_engine, "ALTER TABLE away RENAME TO replays")
-        await eventually(lambda: _left(auth_engine, 0))
-        relay.cancel()
-        await asyncio.wait([relay])
+        async with in_background(prune_hourly(keeping)):
+            await eventually(lambda: logs)
+            await execute(auth_engine, "ALTER TABLE away RENAME TO replays")
+            await eventually(lambda: _left(auth_engine, 0))
 
     assert logs[0]["event"] == "pruning.database_away"
 
@@ -294,19 +275,15 @@ async def _left(engine: AsyncEngine, count: int) -> bool:
 
 
 async def test_the_command_shows_figures_and_refuses_invalid_durations(
-    auth_engine: AsyncEngine, auth_url: str, tmp_path: Path
+    auth_engine: AsyncEngine, auth_command: AuthCommand
 ) -> None:
     """It also writes an audit entry."""
     log = await a_log(auth_engine, old=3, young=1)
-    environment = {"AUTH_DATABASE_URL": auth_url}
 
-    def command(options: str) -> Any:
-        return run(f"auth-service outbox prune {options}", environment, tmp_path)
-
-    dry = await asyncio.to_thread(command, "--older-than 30d --dry-run --json")
+    dry = await auth_command("outbox prune --older-than 30d --dry-run --json")
     assert not await fetch(auth_engine, "SELECT 1 FROM audit_log")
-    done = await asyncio.to_thread(command, "--older-than 30d")
-    wrong = await asyncio.to_thread(command, "--older-than 30x")
+    done = await auth_command("outbox prune --older-than 30d")
+    wrong = await auth_command("outbox prune --older-than 30x")
 
     shown = json.loads(dry.stdout)
     assert (shown["dry_run"], shown["deleted"], shown["oldest_position"]) == (True, 3, log[0])

@@ -12,37 +12,24 @@ from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repa
 from replica.reconcile.model import Tally, Verdict, repairable
 from replica.reconcile.runs import KEPT_MAX
 from replica.reconcile.session import session
+from tests.support.database_sessions import end_sessions, holding
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
-from tests.support.reconciling import Pair
+from tests.support.reconciling import DELETED, ORPHANS, UNDELETED, Pair
+from tests.support.settings import having
 
 NEW = "1900000000000000"
 """A version above all others."""
 
 
-async def _end_session(pair: Pair) -> None:
-    """End the replica's sessions of a comparison as soon as the source works on its response."""
-    await eventually(lambda: lock_waits(pair.auth))
-    ended = await fetch(
-        pair.blog,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND application_name = 'blog-service reconcile'",
-    )
-    assert ended
-
-
 LIVING, DEAD = "deleted_at IS NULL", "deleted_at IS NOT NULL"
 
-SOME, OTHERS, REST = (f"email LIKE 'user{digit}_@%'" for digit in (1, 2, 3))
 SOME, OTHERS, REST = (f"WHERE email LIKE 'user{digit}_@%'" for digit in (1, 2, 3))
 """Conditions for nine users each, none of them deleted."""
 
 LEFT_BEHIND = "UPDATE users SET version = version - 1"
-ALIVE = (
-    "UPDATE users SET deleted_at = NULL, status = 'active', version = version - 1,"
-    f" created_at = now(), updated_at = now(), email = 'back@example.org' WHERE {DEAD}"
-)
+UPPER = "SET email = upper(email)"
 MICROSECOND = "updated_at = updated_at + interval '1 microsecond'"
 DAMAGES: tuple[tuple[tuple[str, ...], dict[str, int]], ...] = (
     ((f"DELETE FROM users {SOME}",), {"missing": 9}),
@@ -52,14 +39,10 @@ DAMAGES: tuple[tuple[tuple[str, ...], dict[str, int]], ...] = (
     ((f"UPDATE users SET roles = roles || '{{operator}}' {SOME}",), {"corrupt": 9}),
     ((f"UPDATE users SET {MICROSECOND} {SOME}",), {"corrupt": 9}),
     ((f"UPDATE users SET email = NULL {SOME}",), {"corrupt": 9}),
-    ((ALIVE,), {"undeleted": 20}),
+    ((f"{UNDELETED} WHERE {DEAD}",), {"undeleted": 20}),
     (("TRUNCATE users",), {"missing": 200}),
     (
-        (
-            f"DELETE FROM users {SOME}",
-            f"{LEFT_BEHIND} {OTHERS}",
-            f"UPDATE users SET email = upper(email) {REST}",
-        ),
+        (f"DELETE FROM users {SOME}", f"{LEFT_BEHIND} {OTHERS}", f"UPDATE users {UPPER} {REST}"),
         {"missing": 9, "stale": 9, "corrupt": 9},
     ),
 )
@@ -88,11 +71,7 @@ async def test_each_user_is_counted_once_with_two_lanes(pair: Pair) -> None:
     await pair.damage("TRUNCATE users")
     await pair.fill(6000, one_in=2)
     await pair.damage("DELETE FROM users WHERE ('x' || right(id::text, 1))::bit(4)::int % 2 = 0")
-    await pair.damage(
-        "INSERT INTO users (id, version, email, status, created_at, updated_at)"
-        " SELECT gen_random_uuid(), 7, 'ghost@example.org', 'active', now(), now()"
-        " FROM generate_series(1, 8)"
-    )
+    await pair.damage(ORPHANS.format(8))
     missing = 6000 - len(await fetch(pair.blog, "SELECT 1 FROM users")) + 8
 
     ended = await pair.reconcile(repair=True, orphans=True)
@@ -106,9 +85,8 @@ async def test_a_report_names_each_user_and_nobody_of_equal_tables(pair: Pair) -
     equal = await pair.reconcile()
     [gone] = await pair.ids(LIVING, 1)
     [old] = await pair.ids(f"{LIVING} AND id <> '{gone}'", 1)
-    await pair.damage(
-        f"DELETE FROM users WHERE id = '{gone}'", f"UPDATE users SET version = 5 WHERE id = '{old}'"
-    )
+    stale = f"UPDATE users SET version = 5 WHERE id = '{old}'"
+    await pair.damage(f"DELETE FROM users WHERE id = '{gone}'", stale)
 
     ended = await pair.reconcile(repair=True)
 
@@ -116,15 +94,10 @@ async def test_a_report_names_each_user_and_nobody_of_equal_tables(pair: Pair) -
     assert ended.findings is not None
     findings = {found["user_id"]: found for found in ended.findings}
     assert findings.keys() == {gone, old}
-    assert findings.keys() == {gone, old}
     assert (findings[gone]["kind"], findings[gone]["replica_version"]) == ("missing", None)
     assert findings[old].pop("source_version") > 5
-    assert findings[old] == {
-        "user_id": old,
-        "kind": "stale",
-        "replica_version": 5,
-        "repaired": True,
-    }
+    said = {"kind": "stale", "replica_version": 5, "repaired": True}
+    assert findings[old] == {"user_id": old, **said}
 
 
 async def test_newer_rows_are_repaired_when_asked_for_and_undone_deletions_never(
@@ -136,11 +109,7 @@ async def test_newer_rows_are_repaired_when_asked_for_and_undone_deletions_never
     asked = await pair.reconcile(ahead=True)
     agrees = await pair.agrees()
     [user_id] = await pair.ids(LIVING, 1)
-    await pair.damage(
-        "UPDATE users SET status = 'deleted', deleted_at = now(), email = NULL, roles = '{}',"
-        " tokens_valid_after = NULL, created_at = NULL, updated_at = NULL"
-        f" WHERE id = '{user_id}'"
-    )
+    await pair.damage(f"{DELETED} WHERE id = '{user_id}'")
     undone = await pair.reconcile(repair=True, ahead=True, orphans=True)
 
     assert (without.verdict, without.differing) == (Verdict.DRIFT, {"ahead": 9})
@@ -152,16 +121,9 @@ async def test_newer_rows_are_repaired_when_asked_for_and_undone_deletions_never
     assert row.status == "deleted"
 
 
-ORPHANS = (
-    "INSERT INTO users (id, version, email, status, created_at, updated_at)"
-    " SELECT gen_random_uuid(), 7, 'ghost@example.org', 'active', now(), now()"
-    " FROM generate_series(1, 3)"
-)
-
-
 async def test_orphans_become_tombstones_when_asked_for_and_not_too_many(pair: Pair) -> None:
     """One orphan too many and none is deleted; the report names the option for more."""
-    await pair.damage(ORPHANS)
+    await pair.damage(ORPHANS.format(3))
     rows = await fetch(pair.blog, "SELECT id FROM users WHERE version = 7")
 
     without = await pair.reconcile(repair=True, ahead=True)
@@ -183,11 +145,8 @@ async def test_a_provisional_user_is_an_orphan_or_missing(pair: Pair) -> None:
     """The row has only an id: an orphan's is removed, that of a user of the source is filled."""
     provisional = "INSERT INTO users (id, version, status) VALUES ('{}', 0, 'provisional')"
     orphan, [known] = uuid4(), await pair.ids(LIVING, 1)
-    await pair.damage(
-        f"DELETE FROM users WHERE id = '{known}'",
-        provisional.format(orphan),
-        provisional.format(known),
-    )
+    gone = f"DELETE FROM users WHERE id = '{known}'"
+    await pair.damage(gone, provisional.format(orphan), provisional.format(known))
 
     repaired = await pair.reconcile(repair=True)
     asked = await pair.reconcile(orphans=True)
@@ -208,10 +167,8 @@ class TestInFlight:
         columns = ", ".join(USERS.columns)
         rows = await fetch(pair.auth, f"SELECT {columns} FROM users WHERE email LIKE 'user1_@%'")
         tally = Tally()
-        staged = text(
-            f"INSERT INTO staged ({columns}, unpublished)"
-            f" VALUES ({', '.join(f':{name}' for name in USERS.columns)}, true)"
-        )
+        values = ", ".join(f":{name}" for name in USERS.columns)
+        staged = text(f"INSERT INTO staged ({columns}, unpublished) VALUES ({values}, true)")
         repairs = repairable(repair=True, ahead=True, orphans=True)
         async with session(pair.settings) as connection:
             async with connection.begin():
@@ -251,11 +208,10 @@ class TestInFlight:
     async def test_without_a_heartbeat_there_is_no_verdict(self, pair: Pair) -> None:
         """Without one, late events cannot be told from lost ones."""
         await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
-        hasty = pair.settings.model_copy(update={"reconcile_wait_seconds": 0.001})
+        hasty = having(pair.settings, reconcile_wait_seconds=0.001)
         ended = await pair.reconcile(repair=True, settings=hasty)
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
-        assert ended.explanation is not None
-        assert "heartbeat" in ended.explanation
+        assert "heartbeat" in str(ended.explanation)
         assert not await pair.agrees()
 
 
@@ -267,15 +223,15 @@ async def test_failures_on_the_way_give_no_verdict_and_a_remedy(
         ({"auth_url": f"http://127.0.0.1:{unused_port}"}, "BLOG_AUTH_URL"),
         ({"service_id": "svc_0000000000000000"}, "rotate-key"),
     ]:
-        ended = await pair.reconcile(settings=pair.settings.model_copy(update=changes))
+        ended = await pair.reconcile(settings=having(pair.settings, **changes))
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
         assert remedy in str(ended.explanation)
 
     await pair.damage("TRUNCATE users")
-    async with pair.auth.begin() as slow:
-        await slow.execute(text("LOCK TABLE users"))
+    async with holding(pair.auth, "LOCK TABLE users"):
         reconciling = asyncio.create_task(pair.reconcile(repair=True))
-        await _end_session(pair)
+        await eventually(lambda: lock_waits(pair.auth))
+        assert await end_sessions(pair.blog, "application_name = 'blog-service reconcile'")
     ended = await reconciling
     assert ended.verdict is Verdict.COULD_NOT_COMPARE
     assert "broke off" in str(ended.explanation)
@@ -359,10 +315,8 @@ async def test_an_empty_replica_is_filled_while_users_change(pair: Pair) -> None
 
 
 async def test_two_concurrent_repairs_end_in_step(pair: Pair) -> None:
-    await pair.damage(
-        "DELETE FROM users WHERE email LIKE 'user1%'",
-        "UPDATE users SET email = 'x' || email WHERE email LIKE 'user2%'",
-    )
+    corrupt = "UPDATE users SET email = 'x' || email WHERE email LIKE 'user2%'"
+    await pair.damage("DELETE FROM users WHERE email LIKE 'user1%'", corrupt)
     ended = await asyncio.gather(pair.reconcile(repair=True), pair.reconcile(repair=True))
     assert {run.verdict for run in ended} == {Verdict.IN_STEP}
     assert await pair.agrees()
@@ -372,8 +326,7 @@ async def test_a_repaired_deletion_erases_parked_messages_of_the_user(pair: Pair
     """A repair erases as much as the deletion event would have."""
     [dead] = await pair.ids(DEAD, 1)
     await pair.damage(
-        "UPDATE users SET deleted_at = NULL, status = 'active', created_at = now(),"
-        f" updated_at = now(), email = 'back@example.org' WHERE id = '{dead}'",
+        f"{UNDELETED} WHERE id = '{dead}'",
         "INSERT INTO parked_messages (message_hash, user_id, reason, error, exchange, routing_key,"
         f" properties, body) VALUES ('h', '{dead}', 'invalid_data', 'x', 'users', 'user.updated',"
         " '{}', 'personal')",

@@ -1,5 +1,6 @@
 """Reconcile starts by itself: on an empty replica, after lost messages, and on a schedule."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,14 +14,16 @@ from replica.reconcile.model import Reason
 from replica.reconcile.schedule import why_degraded
 from replica.settings import CONNECTIONS_MIN
 from service_kit.database.engines import pooled
+from tests.support.database_sessions import reading
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.reconciling import Pair, paired, watching
+from tests.support.settings import having
 
 
 @pytest.fixture
 def relay_settings(relay_settings: RelaySettings) -> RelaySettings:
-    return relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
+    return having(relay_settings, heartbeat_seconds=0.2)
 
 
 @pytest.fixture
@@ -31,18 +34,14 @@ async def pair(empty_pair: Pair) -> Pair:
 
 async def ended(pair: Pair, reason: Reason, times: int = 1) -> list[Row[Any]]:
     """Return the ended runs with this reason, or none while there are fewer than ``times``."""
-    found = await fetch(
-        pair.blog,
-        "SELECT * FROM reconcile_runs WHERE reason = :reason AND finished_at IS NOT NULL"
-        " ORDER BY finished_at",
-        reason=reason.value,
-    )
+    of = f"reason = '{reason}' AND finished_at IS NOT NULL"
+    query = f"SELECT * FROM reconcile_runs WHERE {of} ORDER BY finished_at"
+    found = await fetch(pair.blog, query)
     return found if len(found) >= times else []
 
 
 async def degraded(pair: Pair) -> str | None:
-    async with pair.blog.connect() as connection:
-        return await why_degraded(USERS, connection)
+    return await reading(pair.blog, partial(why_degraded, USERS))
 
 
 async def test_an_empty_replica_populates_itself_whenever_it_is_empty(pair: Pair) -> None:
@@ -110,11 +109,8 @@ async def test_concurrent_watches_start_one_run(pair: Pair) -> None:
     assert len(await ended(pair, Reason.GAP)) == 1
 
 
-async def test_an_automatic_run_is_retried_until_the_source_responds(
-    pair: Pair, unused_port: int
-) -> None:
-    away = f"http://127.0.0.1:{unused_port}"
-    async with watching(pair, auth_url=away):
+async def test_an_automatic_run_is_retried_until_the_source_responds(pair: Pair) -> None:
+    async with watching(pair, auth_url="http://127.0.0.1:1"):
         await eventually(lambda: ended(pair, Reason.EMPTY))
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY, times=2))
@@ -137,7 +133,7 @@ async def test_lost_messages_are_detected_and_repaired_with_three_connections(
     auth_engine: AsyncEngine,
 ) -> None:
     """The minimum is shared by a comparison, its locks and the messages."""
-    few = consumer_settings.model_copy(update={"database_connections_max": CONNECTIONS_MIN})
+    few = having(consumer_settings, database_connections_max=CONNECTIONS_MIN)
     engine = pooled(few)
     async with paired(api_settings, relay_settings, few, auth_engine, engine) as pair:
         await pair.fill(replica=False)

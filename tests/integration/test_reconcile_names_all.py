@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.commands import Command
 from tests.support.inbox import execute, fetch
-from tests.support.reconciling import Pair
+from tests.support.reconciling import DELETED, Pair
 
 UNDONE = 1200
 ORPHANS = 1100
@@ -21,17 +21,9 @@ async def _lose_the_last_seconds(pair: Pair) -> tuple[set[str], set[str]]:
     await execute(pair.auth, "TRUNCATE users CASCADE")
     await execute(pair.blog, "TRUNCATE users")
     await pair.fill(UNDONE + ORPHANS + 100, one_in=10_000)
-    await execute(
-        pair.blog,
-        "UPDATE users SET status = 'deleted', deleted_at = now(), version = version + 1,"
-        " email = NULL, email_verified = false, roles = '{}', tokens_valid_after = NULL,"
-        " created_at = NULL, updated_at = NULL"
-        f" WHERE id IN (SELECT id FROM users ORDER BY id LIMIT {UNDONE})",
-    )
-    await execute(
-        pair.auth,
-        f"DELETE FROM users WHERE id IN (SELECT id FROM users ORDER BY id DESC LIMIT {ORPHANS})",
-    )
+    some = "WHERE id IN (SELECT id FROM users ORDER BY id {} LIMIT {})"
+    await execute(pair.blog, f"{DELETED} {some.format('', UNDONE)}")
+    await execute(pair.auth, f"DELETE FROM users {some.format('DESC', ORPHANS)}")
     undone = await fetch(pair.blog, "SELECT id FROM users WHERE deleted_at IS NOT NULL")
     there = {str(row.id) for row in await fetch(pair.auth, "SELECT id FROM users")}
     here = {str(row.id) for row in await fetch(pair.blog, "SELECT id FROM users")}

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any, Final
 from uuid import uuid4
 
@@ -33,12 +34,14 @@ from contracts.sync.comparison import (
 )
 from contracts.sync.digest import BUCKETS, GROUPS, DigestKind, Digests, bucket_of
 from service_kit.process.rates import Rate
-from tests.support.auth_api import AuthApi, assert_problem, bearer, serving, signed_up
+from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer, serving, signed_up
 from tests.support.builders import SOURCE
+from tests.support.database_sessions import end_sessions, holding
 from tests.support.eventually import eventually
 from tests.support.http_server import Server, served
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
+from tests.support.settings import having
 from tests.support.states import ODD_TEXTS
 
 DIGESTS, HEARTBEATS = "/v1/reconcile/digests", "/v1/reconcile/heartbeats"
@@ -64,10 +67,17 @@ async def a_token(api: AuthApi, *scopes: str) -> tuple[str, Headers]:
 
 
 @pytest.fixture
-async def replica(api: AuthApi) -> Headers:
+async def headers(api: AuthApi) -> Headers:
     """The header of a service that may compare itself."""
     _, headers = await a_token(api, "users:reconcile")
     return headers
+
+
+@pytest.fixture
+def replica(api: AuthApi, headers: Headers) -> AuthApi:
+    """The same service as a client."""
+    api.headers.update(headers)
+    return api
 
 
 async def insert(engine: AsyncEngine, users: int) -> None:
@@ -95,8 +105,8 @@ async def many(auth_engine: AsyncEngine) -> None:
 @pytest.fixture
 def server(api_settings: ApiSettings) -> Iterator[Server]:
     """The API behind a real server, with one such response at a time, of some seconds."""
-    changes = {"reconcile_at_once_max": 1, "lock_timeout_ms": 30_000}
-    with served(create_app(api_settings.model_copy(update=changes))) as server:
+    settings = having(api_settings, reconcile_at_once_max=1, lock_timeout_ms=30_000)
+    with served(create_app(settings)) as server:
         yield server
 
 
@@ -132,20 +142,17 @@ def read(lines: bytes) -> tuple[StreamBegin, list[dict[str, Any]], StreamEnd]:
 
 
 def states(lines: bytes) -> list[UserState | UserTombstone]:
-    return [
-        (UserTombstone if "deleted_at" in user else UserState).model_validate_json(json.dumps(user))
-        for user in read(lines)[1]
-    ]
+    return [model_of(user).model_validate_json(json.dumps(user)) for user in read(lines)[1]]
+
+
+def model_of(user: dict[str, Any]) -> type[UserState | UserTombstone]:
+    return UserTombstone if "deleted_at" in user else UserState
 
 
 async def sessions(engine: AsyncEngine) -> int:
     """Return how many connections such responses have at the moment."""
-    found = await fetch(
-        engine,
-        "SELECT 1 FROM pg_stat_activity"
-        f" WHERE datname = current_database() AND application_name = '{SESSION}'",
-    )
-    return len(found)
+    where = f"datname = current_database() AND application_name = '{SESSION}'"
+    return len(await fetch(engine, f"SELECT 1 FROM pg_stat_activity WHERE {where}"))
 
 
 class TestAccess:
@@ -158,9 +165,7 @@ class TestAccess:
             assert_problem(refused, 401, "authentication_required")
             assert_problem(rubbish, 401, "invalid_token")
 
-    async def test_users_and_other_services_are_forbidden(
-        self, api: AuthApi, root: dict[str, Any]
-    ) -> None:
+    async def test_users_and_other_services_are_forbidden(self, api: AuthApi, root: Signed) -> None:
         """Even administrators: a user's token has no scope. The response names the scope."""
         _, other = await a_token(api, "posts:write")
         for method, path in ROUTES:
@@ -182,17 +187,17 @@ class TestAccess:
 class TestDigests:
     """``GET /v1/reconcile/digests``."""
 
-    async def test_digests_are_those_of_the_users(self, api: AuthApi, replica: Headers) -> None:
-        await insert(api.engine, SOME)
-        [row] = await api.fetch("SELECT identity, now() FROM source")
+    async def test_digests_are_those_of_the_users(self, replica: AuthApi) -> None:
+        await insert(replica.engine, SOME)
+        [row] = await replica.fetch("SELECT identity, now() FROM source")
 
-        answer = await api.get(DIGESTS, headers=replica)
-        versions = await api.get(DIGESTS, headers=replica, params={"of": "versions"})
+        answer = await replica.get(DIGESTS)
+        versions = await replica.get(DIGESTS, params={"of": "versions"})
 
         body = DigestsBody.read(answer.content)
-        lines = (await api.get(USERS, headers=replica)).content
-        assert answer.headers["Content-Type"] == "application/json"
-        assert answer.headers["Cache-Control"] == "no-store"
+        lines = (await replica.get(USERS)).content
+        media = answer.headers["Content-Type"], answer.headers["Cache-Control"]
+        assert media == ("application/json", "no-store")
         assert body.source == row.identity
         assert 0 <= (body.taken_at - row.now).total_seconds() < 60
         wanted = Digests.of_states(states(lines))
@@ -200,22 +205,22 @@ class TestDigests:
         assert body.value() == replace(wanted, versions=None)
         assert DigestsBody.read(versions.content).value() == replace(wanted, state=None)
 
-    async def test_an_empty_table_has_zero_digests(self, api: AuthApi, replica: Headers) -> None:
-        answer = await api.get(DIGESTS, headers=replica)
-        unknown = await api.get(DIGESTS, headers=replica, params={"of": "addresses"})
+    async def test_an_empty_table_has_zero_digests(self, replica: AuthApi) -> None:
+        answer = await replica.get(DIGESTS)
+        unknown = await replica.get(DIGESTS, params={"of": "addresses"})
         body = DigestsBody.read(answer.content)
         assert body.value() == Digests(0, 0, bytes(16 * BUCKETS), None)
         assert_problem(unknown, 422, "invalid_request")
 
     async def test_digests_of_some_buckets_and_of_groups_are_those_of_all(
-        self, api: AuthApi, replica: Headers
+        self, replica: AuthApi
     ) -> None:
         """Buckets in their order, without a tag, which names all; groups with that tag."""
-        await insert(api.engine, SOME)
-        everything = await api.get(DIGESTS, headers=replica)
-        answer = await api.get(DIGESTS, headers=replica, params={"buckets": "0-2,17"})
-        refused = await api.get(DIGESTS, headers=replica, params={"buckets": "3-2"})
-        grouped = await api.get(DIGESTS, headers=replica, params={"groups": True})
+        await insert(replica.engine, SOME)
+        everything = await replica.get(DIGESTS)
+        answer = await replica.get(DIGESTS, params={"buckets": "0-2,17"})
+        refused = await replica.get(DIGESTS, params={"buckets": "3-2"})
+        grouped = await replica.get(DIGESTS, params={"groups": True})
 
         some = DigestsBody.read(answer.content).by_bucket([range(3), range(17, 18)])
         every = DigestsBody.read(everything.content).by_bucket(EVERY_BUCKET)
@@ -232,38 +237,33 @@ class TestDigests:
 class TestUnchanged:
     """``GET /v1/reconcile/digests`` with ``If-None-Match`` (RFC 9110)."""
 
-    async def test_digests_that_the_client_has_are_confirmed(
-        self, api: AuthApi, replica: Headers
-    ) -> None:
+    async def test_digests_that_the_client_has_are_confirmed(self, replica: AuthApi) -> None:
         """Without a body, and with the tag; HEAD does the same."""
-        await insert(api.engine, SOME)
+        await insert(replica.engine, SOME)
         for of in DigestKind:
-            whole = await api.get(DIGESTS, headers=replica, params={"of": of})
+            whole = await replica.get(DIGESTS, params={"of": of})
             tag = whole.headers["ETag"]
             body = DigestsBody.read(whole.content)
             assert tag == entity_tag(body.source, of, body.value())
-            for method in ("GET", "HEAD"):
-                for field in (tag, "*", f'"other", W/{tag}'):
-                    headers = replica | {"If-None-Match": field}
-                    answer = await api.request(method, DIGESTS, params={"of": of}, headers=headers)
-                    assert (answer.status_code, answer.content) == (304, b"")
-                    assert answer.headers["ETag"] == tag
+            for method, field in product(("GET", "HEAD"), (tag, "*", f'"other", W/{tag}')):
+                known: dict[str, Any] = {"params": {"of": of}, "headers": {"If-None-Match": field}}
+                answer = await replica.request(method, DIGESTS, **known)
+                assert (answer.status_code, answer.content) == (304, b""), field
+                assert answer.headers["ETag"] == tag
 
-    async def test_anything_else_is_answered_whole(self, api: AuthApi, replica: Headers) -> None:
+    async def test_anything_else_is_answered_whole(self, replica: AuthApi) -> None:
         """Another root, another source with the same users, another kind, no tag at all."""
-        await insert(api.engine, SOME)
-        first = await api.get(DIGESTS, headers=replica)
-        versions = await api.get(DIGESTS, headers=replica, params={"of": "versions"})
+        await insert(replica.engine, SOME)
+        first = await replica.get(DIGESTS)
+        versions = await replica.get(DIGESTS, params={"of": "versions"})
         tag = first.headers["ETag"]
         fields = [versions.headers["ETag"], tag.strip('"'), f'"{tag}', '""', "x*"]
-        wrong = [
-            await api.get(DIGESTS, headers=replica | {"If-None-Match": field}) for field in fields
-        ]
-        await api.execute("UPDATE users SET version = version + 1 WHERE version = 7")
-        changed = await api.get(DIGESTS, headers=replica | {"If-None-Match": tag})
+        wrong = [await replica.get(DIGESTS, headers={"If-None-Match": field}) for field in fields]
+        await replica.execute("UPDATE users SET version = version + 1 WHERE version = 7")
+        changed = await replica.get(DIGESTS, headers={"If-None-Match": tag})
         now = changed.headers["ETag"]
-        await api.execute("UPDATE source SET identity = gen_random_uuid()")
-        elsewhere = await api.get(DIGESTS, headers=replica | {"If-None-Match": now})
+        await replica.execute("UPDATE source SET identity = gen_random_uuid()")
+        elsewhere = await replica.get(DIGESTS, headers={"If-None-Match": now})
 
         answers = [*wrong, changed, elsewhere]
         assert {answer.status_code for answer in answers} == {200}
@@ -273,54 +273,48 @@ class TestUnchanged:
 class TestUsers:
     """``GET /v1/reconcile/users``."""
 
-    async def test_a_user_has_the_fields_of_their_events(
-        self, api: AuthApi, replica: Headers
-    ) -> None:
+    async def test_a_user_has_the_fields_of_their_events(self, replica: AuthApi) -> None:
         """Living users and tombstones; marked while an event of theirs is unpublished."""
-        ada, bob, carl, dora = [
-            await signed_up(api, f"{name}@example.org") for name in ("ada", "bob", "carl", "dora")
-        ]
-        for gone in (carl, dora):
-            assert (await api.delete_me(gone)).status_code == 204
-        ids = [each["user"]["id"] for each in (ada, bob, carl, dora)]
-        await api.execute(
-            "UPDATE outbox_events SET published_at = now()"
-            f" WHERE user_id IN ('{ids[0]}', '{ids[2]}')"
-        )
-        await api.post(HEARTBEATS, headers=replica)
+        users_made = [await signed_up(replica, f"user{n}@example.org") for n in range(4)]
+        for gone in users_made[2:]:
+            assert (await replica.delete_me(gone)).status_code == 204
+        ids = [each["user"]["id"] for each in users_made]
+        where = f"WHERE user_id IN ('{ids[0]}', '{ids[2]}')"
+        await replica.execute(f"UPDATE outbox_events SET published_at = now() {where}")
+        await replica.post(HEARTBEATS)
 
-        answer = await api.get(USERS, headers=replica)
+        answer = await replica.get(USERS)
 
         begin, users, _ = read(answer.content)
-        events = await api.fetch(
+        events = await replica.fetch(
             "SELECT DISTINCT ON (user_id) user_id, payload FROM outbox_events"
             " WHERE user_id IS NOT NULL ORDER BY user_id, position DESC"
         )
-        [row] = await api.fetch("SELECT identity, now() FROM source")
+        [row] = await replica.fetch("SELECT identity, now() FROM source")
         assert answer.headers["Content-Type"] == LINES
         assert begin.source == row.identity
         assert 0 <= (row.now - begin.taken_at).total_seconds() < 60
         marked = {user["id"]: user.pop("unpublished", None) for user in users}
         assert marked == dict(zip(ids, (None, True, None, True), strict=True))
         for event in events:
-            model = UserTombstone if "deleted_at" in event.payload else UserState
+            model = model_of(event.payload)
             [user] = [user for user in users if user["id"] == str(event.user_id)]
             assert user.keys() == event.payload.keys()
             recorded = model.model_validate_json(json.dumps(event.payload))
             assert model.model_validate_json(json.dumps(user)) == recorded
 
-    async def test_unusual_text_is_streamed_unchanged(self, api: AuthApi, replica: Headers) -> None:
+    async def test_unusual_text_is_streamed_unchanged(self, replica: AuthApi) -> None:
         """Quotes, control characters and line ends within a text never end a line."""
         insert = text(
             "INSERT INTO users (version, email, password_hash, roles, tokens_valid_after)"
             " VALUES (1, :email, 'x', :roles, '2026-01-01T12:00:00.1+02')"
         )
-        async with api.engine.begin() as connection:
+        async with replica.engine.begin() as connection:
             for number, odd in enumerate(ODD_TEXTS):
                 await connection.execute(insert, {"email": f"{odd}{number}", "roles": [odd, "a"]})
 
-        answer = await api.get(USERS, headers=replica)
-        told = await api.get(DIGESTS, headers=replica)
+        answer = await replica.get(USERS)
+        told = await replica.get(DIGESTS)
 
         found = states(answer.content)
         emails = {state.email: state.roles for state in found if isinstance(state, UserState)}
@@ -328,28 +322,23 @@ class TestUsers:
         digests = DigestsBody.read(told.content).value()
         assert digests.state == Digests.of_states(found).state
 
-    async def test_only_the_requested_buckets_are_streamed(
-        self, api: AuthApi, replica: Headers
-    ) -> None:
+    async def test_only_the_requested_buckets_are_streamed(self, replica: AuthApi) -> None:
         """All users of these buckets and no others, tombstones too."""
-        await insert(api.engine, SOME)
-        everybody = states((await api.get(USERS, headers=replica)).content)
+        await insert(replica.engine, SOME)
+        everybody = states((await replica.get(USERS)).content)
         wanted = {0, 1, 2, 17, BUCKETS - 1}
 
-        answer = await api.get(
-            "/v1/reconcile/users", params={"buckets": f"0-2,17,{BUCKETS - 1}"}, headers=replica
-        )
+        params = {"buckets": f"0-2,17,{BUCKETS - 1}"}
+        answer = await replica.get("/v1/reconcile/users", params=params)
 
         found = {state.id for state in states(answer.content)}
         assert found == {state.id for state in everybody if bucket_of(state.id) in wanted}
         assert 0 < len(found) < len(everybody) == SOME
 
-    async def test_a_request_without_buckets_is_refused(
-        self, api: AuthApi, replica: Headers
-    ) -> None:
+    async def test_a_request_without_buckets_is_refused(self, replica: AuthApi) -> None:
         """The response names the parameter."""
         for params in ({}, *({"buckets": named} for named in ("", "x", "5-4", "1,1", "4096"))):
-            answer = await api.get("/v1/reconcile/users", params=params, headers=replica)
+            answer = await replica.get("/v1/reconcile/users", params=params)
             problem = assert_problem(answer, 422, "invalid_request")
             assert [error["pointer"] for error in problem["errors"]] == ["/query/buckets"]
 
@@ -379,19 +368,16 @@ class TestCost:
 
     @pytest.mark.usefixtures("many")
     async def test_a_slow_stream_is_of_one_moment(
-        self, server: Server, auth_engine: AsyncEngine, replica: Headers
+        self, server: Server, auth_engine: AsyncEngine, headers: Headers
     ) -> None:
         """Commits after its first line are not in it, and no one waits for the client."""
-        stream = Stream(server, USERS, replica)
+        stream = Stream(server, USERS, headers)
         status, answer = stream.begin()
         server.forget_pauses()
         first = answer.read(1000)
 
-        await execute(
-            auth_engine,
-            "UPDATE users SET version = version + 1000000",
-            "DELETE FROM users WHERE version % 3 = 0",
-        )
+        delete = "DELETE FROM users WHERE version % 3 = 0"
+        await execute(auth_engine, "UPDATE users SET version = version + 1000000", delete)
         lines = first + answer.read()
 
         _, users, _ = read(lines)
@@ -402,15 +388,15 @@ class TestCost:
 
     @pytest.mark.usefixtures("many")
     async def test_one_request_too_many_must_retry_later(
-        self, server: Server, auth_engine: AsyncEngine, replica: Headers
+        self, server: Server, auth_engine: AsyncEngine, headers: Headers
     ) -> None:
         """Other requests are not delayed; when a client disconnects, its place is free at once."""
-        slow = Stream(server, USERS, replica)
+        slow = Stream(server, USERS, headers)
         assert slow.begin()[0] == 200
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
-            refused = [await client.get(path, headers=replica) for path in (RECOMPUTED, USERS)]
-            other = await client.post(HEARTBEATS, headers=replica)
-            maintained = await client.get(DIGESTS, headers=replica)
+            refused = [await client.get(path, headers=headers) for path in (RECOMPUTED, USERS)]
+            other = await client.post(HEARTBEATS, headers=headers)
+            maintained = await client.get(DIGESTS, headers=headers)
 
         for answer in refused:
             assert_problem(answer, 503, "busy")
@@ -419,68 +405,61 @@ class TestCost:
         assert await sessions(auth_engine) == 1
         slow.close()
         await eventually(lambda: has_ended(auth_engine), within=5)
-        assert await is_answered(server, replica)
+        assert await is_answered(server, headers)
 
     async def test_a_client_that_disconnects_ends_its_statement(
-        self, server: Server, auth_engine: AsyncEngine, replica: Headers
+        self, server: Server, auth_engine: AsyncEngine, headers: Headers
     ) -> None:
         """The statement for digests, which no one will read, ends in the database."""
-        async with auth_engine.connect() as holder:
-            await holder.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
-            caller = Stream(server, RECOMPUTED, replica)
+        async with holding(auth_engine, "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"):
+            caller = Stream(server, RECOMPUTED, headers)
             await eventually(lambda: lock_waits(auth_engine))
 
             caller.close()
 
             await eventually(lambda: has_ended(auth_engine), within=5)
-        assert await is_answered(server, replica)
+        assert await is_answered(server, headers)
 
     @pytest.mark.usefixtures("many")
     async def test_an_interrupted_stream_has_no_last_line(
-        self, server: Server, auth_engine: AsyncEngine, replica: Headers
+        self, server: Server, auth_engine: AsyncEngine, headers: Headers
     ) -> None:
         """The database ends the connection, so the API does too; the next request succeeds."""
-        stream = Stream(server, USERS, replica)
+        stream = Stream(server, USERS, headers)
         _, answer = stream.begin()
         read_so_far = answer.read(1000)
 
-        await fetch(
-            auth_engine,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            f" WHERE application_name = '{SESSION}' AND datname = current_database()",
-        )
+        await end_sessions(auth_engine, f"application_name = '{SESSION}'")
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)) as broken:
             answer.read()
 
         partial = getattr(broken.value, "partial", b"")
         assert b'"end"' not in read_so_far + partial
         stream.close()
-        await eventually(lambda: is_answered(server, replica))
+        await eventually(lambda: is_answered(server, headers))
 
     @pytest.mark.usefixtures("many")
     async def test_a_client_that_does_not_read_is_disconnected(
-        self, api_settings: ApiSettings, auth_engine: AsyncEngine, replica: Headers
+        self, api_settings: ApiSettings, auth_engine: AsyncEngine, headers: Headers
     ) -> None:
         """An open snapshot keeps dead rows in the whole database."""
-        short = api_settings.model_copy(update={"reconcile_seconds_max": 0.5})
-        with served(create_app(short)) as server:
-            stream = Stream(server, USERS, replica)
+        with served(create_app(having(api_settings, reconcile_seconds_max=0.5))) as server:
+            stream = Stream(server, USERS, headers)
             _, answer = stream.begin()
             await eventually(lambda: has_ended(auth_engine), within=10)
             with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
                 answer.read()
             stream.close()
 
-    async def test_a_standby_is_not_read(self, api: AuthApi, replica: Headers) -> None:
+    async def test_a_standby_is_not_read(self, replica: AuthApi) -> None:
         """It may lag, and what it lacks would look like drift."""
-        await api.execute(
+        await replica.execute(
             "CREATE OR REPLACE FUNCTION pg_catalog.pg_is_in_recovery() RETURNS boolean"
             " LANGUAGE sql AS 'SELECT true'"
         )
         for path in (DIGESTS, RECOMPUTED, USERS):
-            answer = await api.get(path, headers=replica)
-            problem = assert_problem(answer, 503, "unavailable")
-            assert "primary" in problem["detail"]
+            answer = await replica.get(path)
+            assert "primary" in assert_problem(answer, 503, "unavailable")["detail"]
             assert "Retry-After" in answer.headers
 
 
@@ -488,22 +467,22 @@ class TestHeartbeats:
     """``POST /v1/reconcile/heartbeats``."""
 
     async def test_a_heartbeat_is_recorded_and_wakes_the_relay(
-        self, api: AuthApi, auth_url: str, replica: Headers
+        self, replica: AuthApi, auth_url: str
     ) -> None:
         """The response has the fields that its event will have."""
         woken = asyncio.Event()
         listener = await asyncpg.connect(auth_url.replace("+asyncpg", ""))
         await listener.add_listener(RELAY_LEASE.channel, lambda *_: woken.set())
 
-        first, second = [await api.post(HEARTBEATS, headers=replica) for _ in range(2)]
+        first, second = [await replica.post(HEARTBEATS) for _ in range(2)]
 
         async with asyncio.timeout(10):
             await woken.wait()
         await listener.close()
         assert (first.status_code, second.status_code) == (201, 201)
         beats = [HeartbeatBody.model_validate_json(each.content) for each in (first, second)]
-        rows = await api.fetch("SELECT * FROM outbox_events ORDER BY position")
-        [source] = await api.fetch("SELECT identity, heartbeat FROM source")
+        rows = await replica.fetch("SELECT * FROM outbox_events ORDER BY position")
+        [source] = await replica.fetch("SELECT identity, heartbeat FROM source")
         assert [row.type for row in rows] == ["sync.heartbeat"] * 2
         assert [beat.number for beat in beats] == [1, source.heartbeat] == [1, 2]
         for beat, row in zip(beats, rows, strict=True):
@@ -511,17 +490,16 @@ class TestHeartbeats:
             assert row.occurred_at == beat.recorded_at
             assert (beat.source, beat.issuer) == (source.identity, SOURCE)
 
-    async def test_each_heartbeat_has_its_own_number(self, api: AuthApi, replica: Headers) -> None:
+    async def test_each_heartbeat_has_its_own_number(self, replica: AuthApi) -> None:
         """Also when many are requested at once; later ones have later times."""
-        answers = await asyncio.gather(*(api.post(HEARTBEATS, headers=replica) for _ in range(8)))
+        answers = await asyncio.gather(*(replica.post(HEARTBEATS) for _ in range(8)))
         beats = [HeartbeatBody.model_validate_json(each.content) for each in answers]
         assert sorted(beat.number for beat in beats) == list(range(1, 9))
         by_number = sorted(beats, key=lambda beat: beat.number)
         assert by_number == sorted(beats, key=lambda beat: beat.recorded_at)
 
     async def test_each_service_has_its_own_limit(self, api_settings: ApiSettings) -> None:
-        limits = {"limit_heartbeats": Rate(2, 600)}
-        async with serving(api_settings.model_copy(update=limits)) as api:
+        async with serving(having(api_settings, limit_heartbeats=Rate(2, 600))) as api:
             (_, one), (_, other) = [await a_token(api, "users:reconcile") for _ in range(2)]
             answers = [await api.post(HEARTBEATS, headers=one) for _ in range(3)]
             recorded = await api.fetch("SELECT 1 FROM outbox_events")

@@ -1,39 +1,29 @@
 """``auth-service replay …``, as operators and their scripts use it."""
 
-import asyncio
 import json
-import subprocess
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+import re
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from local.ports import free_port
 from service_kit.process.actors import operator
 from tests.support.inbox import execute, fetch
-from tests.support.processes import run
+from tests.support.processes import AuthCommand
 from tests.support.replaying import fill
 from tests.support.source import Source
 
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
-Command = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
-
 
 @pytest.fixture
-def replay(auth_url: str, tmp_path: Path) -> Command:
-    async def replay(arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        environment = {"AUTH_DATABASE_URL": auth_url}
-        command = f"auth-service replay {arguments}"
-        return await asyncio.to_thread(run, command, environment, tmp_path, typed=typed.encode())
-
-    return replay
+def replay(auth_command: AuthCommand) -> AuthCommand:
+    return lambda arguments, *typed, **more: auth_command(f"replay {arguments}", *typed, **more)
 
 
-async def as_json(replay: Command, arguments: str) -> dict[str, Any]:
+async def as_json(replay: AuthCommand, arguments: str) -> dict[str, Any]:
     ended = await replay(f"{arguments} --json")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("\n") == 1
@@ -42,7 +32,7 @@ async def as_json(replay: Command, arguments: str) -> dict[str, Any]:
 
 
 async def test_a_replay_is_planned_started_paused_resumed_and_cancelled(
-    replay: Command, auth_engine: AsyncEngine
+    replay: AuthCommand, auth_engine: AsyncEngine
 ) -> None:
     await fill(auth_engine, 7)
     conditions = "start --to blog --from-position 3 --type user.created --rate 5"
@@ -65,17 +55,14 @@ async def test_a_replay_is_planned_started_paused_resumed_and_cancelled(
     assert (over.returncode, over.stdout) == (1, "")
     assert "cancelled" in over.stderr
     rows = await fetch(auth_engine, "SELECT action, actor FROM audit_log ORDER BY id")
-    assert [row.action for row in rows] == [
-        "replay_started",
-        "replay_paused",
-        "replay_resumed",
-        "replay_cancelled",
+    done = ("started", "paused", "resumed", "cancelled")
+    assert [(row.action, row.actor) for row in rows] == [
+        (f"replay_{each}", operator()) for each in done
     ]
-    assert {row.actor for row in rows} == {operator()}
 
 
-async def test_people_get_one_figure_or_replay_per_line(
-    replay: Command, auth_engine: AsyncEngine
+async def test_people_get_one_figure_per_line(
+    replay: AuthCommand, auth_engine: AsyncEngine
 ) -> None:
     """A replay's line includes its trouble."""
     await fill(auth_engine, 7)
@@ -84,17 +71,15 @@ async def test_people_get_one_figure_or_replay_per_line(
     await execute(auth_engine, "UPDATE replays SET trouble = 'no queue'")
     listed = await replay("list")
 
-    figures = dict(line.split("  ", 1) for line in plan.stdout.splitlines())
-    assert figures["events"].strip() == "7"
-    assert figures["user.created"].strip() == "7"
-    assert figures["since"].strip() == "2020-01-01T00:00:00Z"
-    assert figures["users"].strip() == "all"
+    figures = dict(re.split("  +", line, maxsplit=1) for line in plan.stdout.splitlines())
+    assert (figures["events"], figures["user.created"], figures["users"]) == ("7", "7", "all")
+    assert figures["since"] == "2020-01-01T00:00:00Z"
     assert "running" in made.stdout
     [line] = listed.stdout.splitlines()
     assert line.endswith("blog  running  0 of 7  no queue")
 
 
-async def test_a_refusal_is_one_sentence(replay: Command, auth_engine: AsyncEngine) -> None:
+async def test_a_refusal_is_one_sentence(replay: AuthCommand, auth_engine: AsyncEngine) -> None:
     """Exit code 1 or 2, nothing on standard output, no traceback, no replay."""
     await fill(auth_engine, 7)
     await execute(auth_engine, "UPDATE source SET pruned_position = 3")
@@ -117,7 +102,7 @@ async def test_a_refusal_is_one_sentence(replay: Command, auth_engine: AsyncEngi
 
 
 async def test_any_number_of_users_come_from_standard_input(
-    replay: Command, auth_engine: AsyncEngine
+    replay: AuthCommand, auth_engine: AsyncEngine
 ) -> None:
     """Each thousand of them is a replay; an empty list does not mean everybody."""
     await fill(auth_engine, 3)
@@ -142,23 +127,19 @@ async def test_any_number_of_users_come_from_standard_input(
 
 
 async def test_a_consumer_without_a_queue_is_refused_unless_wait_is_given(
-    auth_url: str, auth_engine: AsyncEngine, amqp_url: str, source: Source, tmp_path: Path
+    replay: AuthCommand, auth_engine: AsyncEngine, amqp_url: str, source: Source, unused_port: int
 ) -> None:
     """The name may be mistyped. A broker that is away refuses no consumer."""
     await fill(auth_engine, 1)
     await source.channel.queue_declare("blog.users.replay", durable=True)
+    here = partial(replay, AUTH_AMQP_URL=amqp_url)
 
-    async def start(arguments: str, broker: str) -> subprocess.CompletedProcess[str]:
-        environment = {"AUTH_DATABASE_URL": auth_url, "AUTH_AMQP_URL": broker}
-        command = f"auth-service replay start {arguments}"
-        return await asyncio.to_thread(run, command, environment, tmp_path)
-
-    refused = await start("--to nosuch", amqp_url)
+    refused = await here("start --to nosuch")
     listed = await fetch(auth_engine, "SELECT consumer FROM replays")
     made = [
-        await start("--to nosuch --wait", amqp_url),
-        await start("--to blog", amqp_url),
-        await start("--to nosuch", f"amqp://127.0.0.1:{free_port()}/"),
+        await here("start --to nosuch --wait"),
+        await here("start --to blog"),
+        await replay("start --to nosuch", AUTH_AMQP_URL=f"amqp://127.0.0.1:{unused_port}/"),
     ]
 
     assert (refused.returncode, listed) == (1, [])

@@ -33,13 +33,11 @@ from auth_service.replays.table import REPLAY_LEASE
 from auth_service.settings import RelaySettings
 from contracts.events import UserDeleted, UserState, UserTombstone, UserUpdated
 from contracts.sync.replay_limits import RATE_MAX, TYPES
-from local.ports import free_port
-from tests.support.builders import SOURCE
+from tests.support.database_sessions import committed, end_sessions
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.load import change, delete, sign_up
 from tests.support.locks import lock_waits
-from tests.support.processes import Process
 from tests.support.relaying import leader, outbox, proxied
 from tests.support.replaying import (
     ACTOR,
@@ -50,16 +48,20 @@ from tests.support.replaying import (
     positions,
     replaying,
 )
+from tests.support.settings import having
 from tests.support.source import Source
+from tests.support.system import relay_process
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UNKNOWN_ID = UUID(int=1)
+
+History = list[Row[Any]]
 
 
 @pytest.fixture
 def settings(relay_settings: RelaySettings) -> RelaySettings:
     """Small batches, so that a few events make several, and short pauses."""
-    return relay_settings.model_copy(update={"replay_batch_size": 10, "retry_seconds_max": 0.2})
+    return having(relay_settings, replay_batch_size=10, retry_seconds_max=0.2)
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ async def replays(auth_engine: AsyncEngine, settings: RelaySettings, source: Sou
 
 
 @pytest.fixture
-async def history(auth_engine: AsyncEngine) -> list[Row[Any]]:
+async def history(auth_engine: AsyncEngine) -> History:
     """Three users sign up and change, and all but the last are deleted, one event a minute.
 
     Heartbeats and a revoked key are in between. The first user's deletion erases their events.
@@ -116,7 +118,7 @@ class TestTheLog:
             assert message.event.time == row.occurred_at
             assert message.event.data.subject_version == row.version
 
-    FILTERS: tuple[tuple[str, Callable[[list[Row[Any]]], dict[str, Any]]], ...] = (
+    FILTERS: tuple[tuple[str, Callable[[History], dict[str, Any]]], ...] = (
         ("all", lambda _: {}),
         ("since", lambda _: {"since": minute(5)}),
         ("until", lambda _: {"until": minute(5)}),
@@ -132,8 +134,8 @@ class TestTheLog:
             "position, user and time",
             lambda rows: {
                 "from_position": 3,
-                "users": (rows[2].user_id, rows[0].user_id),
                 "until": minute(9),
+                "users": (rows[2].user_id, rows[0].user_id),
             },
         ),
         (
@@ -149,7 +151,7 @@ class TestTheLog:
     )
 
     async def test_the_plan_counts_exactly_what_is_sent(
-        self, replays: Replays, history: list[Row[Any]]
+        self, replays: Replays, history: History
     ) -> None:
         """One tombstone per erased user; for other users the selected events, in order."""
         async with replays.replaying():
@@ -203,15 +205,10 @@ class TestTheLog:
     async def test_users_who_are_not_selected_are_skipped(self, replays: Replays) -> None:
         """Two selected events, with a whole stretch of others between them."""
         await replays.fill(STRETCH + 2)
-        first, last = [
-            row.user_id
-            for row in await replays.fetch(
-                f"SELECT user_id FROM outbox_events WHERE position IN (1, {STRETCH + 2})"
-                " ORDER BY position"
-            )
-        ]
+        where = f"WHERE position IN (1, {STRETCH + 2})"
+        selected = await replays.fetch(f"SELECT user_id FROM outbox_events {where}")
 
-        messages = await replays.sent(users=(last, first))
+        messages = await replays.sent(users=tuple(row.user_id for row in selected))
 
         assert positions(messages) == [1, STRETCH + 2]
 
@@ -220,7 +217,7 @@ class TestErasedUsers:
     """Only a tombstone is ever sent of an erased user."""
 
     async def test_no_message_has_an_erased_address(
-        self, replays: Replays, history: list[Row[Any]]
+        self, replays: Replays, history: History
     ) -> None:
         """Of living users there are addresses; of erased ones only id, version and time."""
         by_log = await replays.sent()
@@ -233,10 +230,11 @@ class TestErasedUsers:
             with_address = {m.event.data.subject for m in messages if b"@example.org" in m.body}
             assert with_address == {living.id}
             tombstones = {m.event.data for m in messages if m.event.type == UserDeleted.type}
-            assert tombstones == {
-                UserTombstone(id=row.id, version=row.version, deleted_at=row.deleted_at)
-                for row in dead
-            }
+            kept = ("id", "version", "deleted_at")
+            expected = [
+                UserTombstone(**{name: getattr(row, name) for name in kept}) for row in dead
+            ]
+            assert tombstones == set(expected)
         assert len(by_type) == len(history and {row.user_id for row in history})
 
     async def test_a_user_erased_during_the_replay_is_sent_as_a_tombstone(
@@ -256,8 +254,7 @@ class TestErasedUsers:
         requested = await replays.start(types=("user.created", "user.updated"), rate=20)
         async with replays.replaying():
             await replays.has_sent(requested, 2)
-            async with replays.engine.begin() as connection:
-                await delete(connection, user)
+            await committed(replays.engine, delete, user)
             seen = (await replays.read(requested)).published
             done = await replays.is_done(requested)
 
@@ -300,9 +297,7 @@ class TestTheCurrentState:
         assert (plan.events, plan.erased_users) == (35, 12)
         assert plan.by_type == {"user.created": 0, "user.updated": 23, "user.deleted": 12}
 
-    async def test_it_can_be_limited_to_users(
-        self, replays: Replays, history: list[Row[Any]]
-    ) -> None:
+    async def test_it_can_be_limited_to_users(self, replays: Replays, history: History) -> None:
         named = (history[0].user_id, history[2].user_id, UNKNOWN_ID)
         messages = await replays.sent(current_state=True, users=named)
         assert [m.event.data.subject for m in messages] == sorted(set(named) - {UNKNOWN_ID})
@@ -312,14 +307,11 @@ class TestPrunedLog:
     """A replay from before the log's oldest event would be silently incomplete."""
 
     @pytest.fixture(autouse=True)
-    async def pruned(self, auth_engine: AsyncEngine, history: list[Row[Any]]) -> None:
+    async def pruned(self, auth_engine: AsyncEngine, history: History) -> None:
         """Prune the first four events."""
         assert history
-        await execute(
-            auth_engine,
-            "UPDATE source SET pruned_position = 4",
-            "DELETE FROM outbox_events WHERE position <= 4",
-        )
+        delete = "DELETE FROM outbox_events WHERE position <= 4"
+        await execute(auth_engine, "UPDATE source SET pruned_position = 4", delete)
 
     async def test_a_replay_that_begins_before_the_log_is_refused(self, replays: Replays) -> None:
         for selection in (
@@ -400,9 +392,7 @@ class TestSteering:
         with pytest.raises(ReplayFinished):
             await replays.change(next_one, State.CANCELLED)
 
-    async def test_a_replay_cancelled_during_its_last_batch_is_not_done(
-        self, replays: Replays
-    ) -> None:
+    async def test_a_replay_cancelled_in_its_last_batch_is_not_done(self, replays: Replays) -> None:
         """Confirmed events count, and the operator's decision stays."""
         await replays.fill(2)
         requested = await replays.start(rate=1)
@@ -438,15 +428,10 @@ class TestSteering:
         for state in (State.PAUSED, State.PAUSED, State.RUNNING, State.CANCELLED, State.CANCELLED):
             await replays.change(requested, state, actor="operator:other")
 
-        rows = await replays.fetch(
-            "SELECT action, actor, subject, details FROM audit_log ORDER BY id"
-        )
-        assert [(row.action, row.actor) for row in rows] == [
-            ("replay_started", ACTOR),
-            ("replay_paused", "operator:other"),
-            ("replay_resumed", "operator:other"),
-            ("replay_cancelled", "operator:other"),
-        ]
+        rows = await replays.fetch("SELECT * FROM audit_log ORDER BY id")
+        actions = [f"replay_{verb}" for verb in ("started", "paused", "resumed", "cancelled")]
+        assert [row.action for row in rows] == actions
+        assert [row.actor for row in rows] == [ACTOR, *["operator:other"] * 3]
         assert {row.subject for row in rows} == {str(requested.id)}
         assert rows[0].details == {"consumer": CONSUMER, "current_state": False, "events": 3}
         assert requested.requested_by == ACTOR
@@ -563,7 +548,7 @@ class TestTrouble:
                 await replays.has_sent(requested, part)
                 pid = await eventually(lambda: leader(replays.engine, REPLAY_LEASE))
                 leaders.add(pid)
-                await replays.fetch("SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+                await end_sessions(replays.engine, f"pid = {pid}")
             await replays.is_done(requested)
 
         counted = Counter(await replays.positions())
@@ -573,8 +558,7 @@ class TestTrouble:
 
     async def test_an_unexpected_error_blocks_no_other_consumer(self, replays: Replays) -> None:
         """A user's row breaks the events' contract: the replay shows it, the next one is sent."""
-        async with replays.engine.begin() as connection:
-            user = await sign_up(connection)
+        user = await committed(replays.engine, sign_up)
         await replays.execute(f"UPDATE users SET email = 'x' WHERE id = '{user}'")
         broken = await replays.start(consumer="other", current_state=True)
         after = await replays.start()
@@ -589,15 +573,8 @@ class TestTrouble:
     ) -> None:
         """``auth-service relay`` itself, killed with SIGKILL in the middle, and started again."""
         await replays.fill(200)
-        environment = {
-            "AUTH_DATABASE_URL": replays.settings.database_url,
-            "AUTH_AMQP_URL": replays.settings.amqp_url,
-            "AUTH_ISSUER": SOURCE,
-            "AUTH_RELAY_PORT": str(free_port()),
-        }
-        process = Process("auth-service relay", environment, tmp_path / "relay.log")
         requested = await replays.start(rate=200)
-        try:
+        with relay_process(replays.settings, tmp_path) as process:
             process.start()
             await replays.has_sent(requested, 60)
             process.kill()
@@ -605,8 +582,6 @@ class TestTrouble:
             process.start()
             await replays.is_done(requested)
             code = await process.stop()
-        finally:
-            process.kill()
 
         counted = Counter(await replays.positions())
         assert between.published < 200
@@ -677,11 +652,8 @@ async def grows(replays: Replays, size: int) -> bool:
 
 
 async def is_idle(engine: AsyncEngine) -> bool:
-    return bool(
-        await fetch(
-            engine,
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
-            " AND application_name = :name AND state = 'idle' AND query ILIKE '%FROM replays%'",
-            name=REPLAY_LEASE.application_name,
-        )
+    idle = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'"
+        " AND application_name = :name AND query ILIKE '%FROM replays%'"
     )
+    return bool(await fetch(engine, idle, name=REPLAY_LEASE.application_name))

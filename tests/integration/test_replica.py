@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
 from blog_service.settings import DatabaseSettings
@@ -18,16 +18,20 @@ from replica.inbox.apply import apply
 from service_kit.database.engines import pooled
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.content import People
+from tests.support.database_sessions import committed
 from tests.support.eventually import eventually
 from tests.support.histories import histories, splits
 from tests.support.inbox import apply_events, execute, fetch
 from tests.support.inbox import replica as replica_of
 from tests.support.locks import lock_waits
+from tests.support.states import ODD_TEXTS
 
-
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+a_few = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+
+
+@settings(a_few, max_examples=60)
 @given(batches=histories().flatmap(splits))
 def test_every_order_duplication_and_split_ends_in_the_same_replica(
     converging: "Converging", batches: list[list[State]]
@@ -35,9 +39,7 @@ def test_every_order_duplication_and_split_ends_in_the_same_replica(
     assert converging.states(batches) == fold([state for batch in batches for state in batch])
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@a_few
 @given(
     one=histories().flatmap(splits), seed=st.randoms(use_true_random=False), parts=st.integers(2, 3)
 )
@@ -53,17 +55,14 @@ def test_parallel_consumers_end_in_the_same_replica(
     assert converging.states(*orders) == fold(history)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@a_few
 @given(batches=histories().flatmap(splits))
 def test_one_statement_does_what_a_transaction_does(
     converging: "Converging", batches: list[list[State]]
 ) -> None:
     """The same rows, and the same outcome of each event."""
-    assert converging.outcomes(batches, apply_events) == converging.outcomes(
-        batches, apply_in_transaction
-    )
+    alone = converging.outcomes(batches, apply_events)
+    assert alone == converging.outcomes(batches, apply_in_transaction)
 
 
 async def apply_in_transaction(engine: AsyncEngine, *data: Data) -> list[Outcome]:
@@ -159,10 +158,8 @@ async def test_two_users_who_swap_email_addresses_may_arrive_in_either_order(
     for states in ([one, other], swapped, back):
         for state in states:
             await apply_events(blog_engine, state)
-        rows = await replica_of(blog_engine)
-        assert {state.id: state.email for state in states} == {
-            user_id: row.email for user_id, row in rows.items()
-        }
+        found = {row.id: row.email for row in (await replica_of(blog_engine)).values()}
+        assert found == {state.id: state.email for state in states}
 
 
 async def test_a_deletion_that_overtakes_the_sign_up_is_final(blog_engine: AsyncEngine) -> None:
@@ -175,25 +172,29 @@ async def test_a_deletion_that_overtakes_the_sign_up_is_final(blog_engine: Async
     assert (row.status, row.version, row.email) == ("deleted", 2, None)
 
 
-ROLES = [
-    (),
-    ('"', '""', '"quoted"'),
-    ("\\", "\\\\", '\\"', "\\N"),
-    (",", "a,b", ", "),
-    ("{", "}", "{}", "{a,b}"),
-    ("NULL", "null", "Null"),
-    (" ", "  padded  ", "\t", "\n"),
-    ("žluťoučký", "管理者", "🐴", "e\u0301", "\u202e"),
-    tuple(f"role {number}" for number in range(32)),
-    ("x" * 64,),
-]
-
-
 async def test_roles_are_stored_unchanged(blog_engine: AsyncEngine) -> None:
-    states = [a_state(roles=roles) for roles in ROLES]
+    odd = [
+        '"',
+        '""',
+        "\\",
+        '\\"',
+        "\\N",
+        ",",
+        "{",
+        "}",
+        "{}",
+        "null",
+        " ",
+        "\t",
+        "管理者",
+        "\u202e",
+    ]
+    many = tuple(f"role {number}" for number in range(32))
+    roles = [(), many, ("x" * 64,), tuple(odd), *((each, each) for each in (*ODD_TEXTS, *odd))]
+    states = [a_state(roles=each) for each in roles]
     await apply_events(blog_engine, *states)
     rows = await replica_of(blog_engine)
-    assert [tuple(rows[state.id].roles) for state in states] == ROLES
+    assert [tuple(rows[state.id].roles) for state in states] == roles
 
 
 async def test_a_provisional_row_has_only_an_id_and_never_overwrites(
@@ -204,9 +205,8 @@ async def test_a_provisional_row_has_only_an_id_and_never_overwrites(
     present: list[State] = [a_state(version=5), a_tombstone(version=5)]
     await apply_events(blog_engine, *present)
     before = await replica_of(blog_engine)
-    async with blog_engine.begin() as connection:
-        for each in (user_id, *(state.id for state in present)):
-            await USERS.provide(connection, each)
+    for each in (user_id, *(state.id for state in present)):
+        await committed(blog_engine, USERS.provide, each)
     after = await replica_of(blog_engine)
     row = after.pop(user_id)
     assert (row.version, row.status, row.email, row.roles) == (0, "provisional", None, [])
@@ -215,9 +215,8 @@ async def test_a_provisional_row_has_only_an_id_and_never_overwrites(
 
 async def test_every_event_replaces_a_provisional_row(blog_engine: AsyncEngine) -> None:
     events: list[State] = [a_state(version=1), a_tombstone(version=1)]
-    async with blog_engine.begin() as connection:
-        for event in events:
-            await USERS.provide(connection, event.id)
+    for event in events:
+        await committed(blog_engine, USERS.provide, event.id)
     assert await apply_events(blog_engine, *events) == [Outcome.APPLIED] * 2
     rows = await replica_of(blog_engine)
     assert [rows[event.id].status for event in events] == ["active", "deleted"]
@@ -226,10 +225,10 @@ async def test_every_event_replaces_a_provisional_row(blog_engine: AsyncEngine) 
 
 async def test_a_provisional_row_waits_for_an_event_being_applied(blog_engine: AsyncEngine) -> None:
     events: list[State] = [a_state(version=3), a_tombstone(version=3)]
-    async with blog_engine.connect() as applying, blog_engine.connect() as requesting:
+    async with blog_engine.connect() as applying:
         for event in events:
             await apply(USERS, applying, [an_event(event)])
-            providing = asyncio.create_task(_provide(requesting, event.id))
+            providing = asyncio.create_task(committed(blog_engine, USERS.provide, event.id))
             await eventually(lambda: lock_waits(blog_engine))
             assert not providing.done()
             await applying.commit()
@@ -244,8 +243,3 @@ async def test_fifty_concurrent_first_requests_all_succeed(people: People) -> No
     assert {response.status_code for response in responses} == {200}
     assert {response.json()["status"] for response in responses} == {"provisional"}
     assert list(await replica_of(people.engine)) == [user_id]
-
-
-async def _provide(connection: AsyncConnection, user_id: UUID) -> None:
-    await USERS.provide(connection, user_id)
-    await connection.commit()

@@ -4,17 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    MetaData,
-    Table,
-    Text,
-    Uuid,
-    select,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.events import UserEvent
@@ -22,16 +12,16 @@ from contracts.sync.merge import Outcome, State
 from replica.table import Replica
 from tests.support.builders import a_state, a_tombstone, an_event
 
-metadata = MetaData()
-readers = Table(
+metadata = sa.MetaData()
+readers = sa.Table(
     "Readers' table",
     metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("version", BigInteger, nullable=False),
-    Column("email", Text),
-    Column("deleted_at", DateTime(timezone=True)),
-    Column("note", Text),
-    Column("changes", BigInteger, nullable=False),
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("email", sa.Text),
+    sa.Column("deleted_at", sa.DateTime(timezone=True)),
+    sa.Column("note", sa.Text),
+    sa.Column("changes", sa.BigInteger, nullable=False),
 )
 
 
@@ -55,7 +45,7 @@ async def apply(engine: AsyncEngine, *states: State) -> list[Outcome]:
 
 async def row(engine: AsyncEngine, user_id: UUID) -> Any:
     async with engine.connect() as connection:
-        return (await connection.execute(select(readers).where(readers.c.id == user_id))).one()
+        return (await connection.execute(sa.select(readers).where(readers.c.id == user_id))).one()
 
 
 async def test_the_newest_state_wins_in_any_order(engine: AsyncEngine) -> None:
@@ -90,7 +80,7 @@ async def test_a_services_own_columns_are_preserved(engine: AsyncEngine) -> None
     state = a_state(version=1)
     await apply(engine, state)
     async with engine.begin() as connection:
-        await connection.execute(update(readers).values(note="mine"))
+        await connection.execute(sa.update(readers).values(note="mine"))
 
     await apply(engine, a_state(state.id, version=2))
     living = await row(engine, state.id)

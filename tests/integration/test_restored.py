@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,15 +22,14 @@ from auth_service.restore.after_restore import (
 from auth_service.settings import RelaySettings
 from auth_service.users.bump_versions import bump_versions
 from auth_service.users.table import to_user
-from blog_service.settings import ConsumerSettings
 from contracts.events import DATA_OF, UserState, UserUpdated
 from service_kit.database.lease import hold
 from tests.support.builders import a_state, an_event
+from tests.support.database_sessions import committed
 from tests.support.eventually import eventually
-from tests.support.inbox import consuming, execute, fetch, replica
-from tests.support.processes import run
-from tests.support.relaying import outbox, relaying
-from tests.support.source import Source
+from tests.support.inbox import Inbox, execute, fetch, replica
+from tests.support.processes import AuthCommand
+from tests.support.relaying import Pipe, outbox
 
 FLOOR = 1_700_000_000_000_000
 """In November 2023."""
@@ -86,14 +83,12 @@ async def test_every_version_is_above_the_floor_and_the_users_own(auth_engine: A
         assert all(version >= clock.now for version in found.values())
 
 
-async def test_every_living_user_gets_an_event_with_the_full_state(
-    auth_engine: AsyncEngine,
-) -> None:
+async def test_every_living_user_gets_an_event_with_their_state(auth_engine: AsyncEngine) -> None:
     """It decodes to the row, and its bytes equal those of a single record."""
     active, disabled, deleted = await some_users(auth_engine, 3)
     await execute(auth_engine, f"UPDATE users SET status = 'disabled' WHERE id = '{disabled}'")
     await delete_by(auth_engine, deleted, actor="operator:op")
-    before = await fetch(auth_engine, "SELECT * FROM users WHERE status = 'deleted'")
+    [before] = await fetch(auth_engine, "SELECT * FROM users WHERE status = 'deleted'")
 
     await run_restored(auth_engine)
 
@@ -103,11 +98,10 @@ async def test_every_living_user_gets_an_event_with_the_full_state(
         user = to_user(rows[user_id])
         assert (event.type, event.version) == (UserUpdated.type, user.version)
         assert DATA_OF[event.type].model_validate_json(event.text) == user.state()
-        async with auth_engine.begin() as connection:
-            await record(connection, UserUpdated.type, user.state())
+        await committed(auth_engine, record, UserUpdated.type, user.state())
         *_, single = await outbox(auth_engine, user_id)
         assert single.text == event.text
-    assert rows[deleted] == before[0]
+    assert rows[deleted] == before
     assert [event.type for event in await outbox(auth_engine, deleted)] == ["user.deleted"]
 
 
@@ -115,13 +109,11 @@ async def test_positions_and_heartbeats_are_never_reused(auth_engine: AsyncEngin
     """Both continue far above what the lost time may have used, before anything is recorded."""
     await some_users(auth_engine, 2)
     await execute(auth_engine, "UPDATE source SET heartbeat = 41")
-    async with auth_engine.begin() as connection:
-        await record_heartbeat(connection)
+    await committed(auth_engine, record_heartbeat)
     [last] = await fetch(auth_engine, "SELECT max(position) AS position FROM outbox_events")
 
     done = await run_restored(auth_engine)
-    async with auth_engine.begin() as connection:
-        await record_heartbeat(connection)
+    await committed(auth_engine, record_heartbeat)
 
     events = await fetch(auth_engine, "SELECT * FROM outbox_events ORDER BY position")
     positions = [event.position for event in events]
@@ -224,9 +216,7 @@ async def test_an_interrupted_run_is_resumed(auth_engine: AsyncEngine) -> None:
     assert (again.taken_up, again.users) == (False, BATCH_USERS + 3)
 
 
-async def test_a_user_changed_below_the_floor_meanwhile_is_included(
-    auth_engine: AsyncEngine,
-) -> None:
+async def test_a_user_changed_below_the_floor_later_is_included(auth_engine: AsyncEngine) -> None:
     """As when the API started too early, with a floor ahead of the clock."""
     changed, left, done = sorted(await some_users(auth_engine, 3))
     await execute(
@@ -235,39 +225,34 @@ async def test_a_user_changed_below_the_floor_meanwhile_is_included(
         "INSERT INTO outbox_events (type, user_id, version, payload)"
         f" SELECT 'user.updated', id, version, '{{}}' FROM users WHERE id <> '{left}'",
     )
-    async with auth_engine.begin() as connection:
-        renewed = await bump_versions(connection, floor=AHEAD, after=UUID(int=0), since=0, limit=9)
+    given: dict[str, Any] = {"floor": AHEAD, "after": UUID(int=0), "since": 0, "limit": 9}
+    renewed = await committed(auth_engine, bump_versions, **given)
 
     assert [user.id for user in renewed] == [changed, left]
     assert (await versions(auth_engine))[done] == AHEAD + 1
 
 
 async def test_events_recorded_before_the_backup_are_published_and_stale(
-    auth_engine: AsyncEngine,
-    relay_settings: RelaySettings,
-    consumer_settings: ConsumerSettings,
-    blog_engine: AsyncEngine,
-    source: Source,
+    unbound: Pipe, inbox: Inbox
 ) -> None:
     """The replica, which has applied the lost time, ends with the restored source's state."""
-    [user_id] = await some_users(auth_engine, 1, version=FLOOR - 10)
-    async with auth_engine.begin() as connection:
-        row = (await connection.exec_driver_sql("SELECT * FROM users")).one()
-        await record(connection, UserUpdated.type, to_user(row).state())
+    [user_id] = await some_users(unbound.engine, 1, version=FLOOR - 10)
+    [row] = await unbound.fetch("SELECT * FROM users")
+    await unbound.record(to_user(row).state())
     lost = a_state(user_id, FLOOR, email="lost@example.org")
     created = a_state(uuid4(), FLOOR - 1)
 
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(an_event(lost), an_event(created))
-        await eventually(lambda: _has(blog_engine, user_id, "lost@example.org"))
-        await run_restored(auth_engine)
-        async with relaying(relay_settings):
-            await eventually(lambda: _has(blog_engine, user_id, "user1@example.org"))
+    async with inbox.consuming():
+        await inbox.source.publish(an_event(lost), an_event(created))
+        await eventually(lambda: _has(inbox.engine, user_id, "lost@example.org"))
+        await run_restored(unbound.engine)
+        async with unbound.relaying():
+            await eventually(lambda: _has(inbox.engine, user_id, "user1@example.org"))
 
-    rows = await replica(blog_engine)
-    assert rows[user_id].version == (await versions(auth_engine))[user_id] > FLOOR
+    rows = await replica(inbox.engine)
+    assert rows[user_id].version == (await versions(unbound.engine))[user_id] > FLOOR
     assert rows[created.id].version == FLOOR - 1
-    assert all(event.published_at for event in await outbox(auth_engine))
+    assert await unbound.all_published()
 
 
 async def _has(engine: AsyncEngine, user_id: UUID, email: str) -> bool:
@@ -275,21 +260,13 @@ async def _has(engine: AsyncEngine, user_id: UUID, email: str) -> bool:
     return user_id in rows and rows[user_id].email == email
 
 
-@pytest.fixture
-def command(auth_url: str, tmp_path: Path) -> Callable[[str], Awaitable[Any]]:
-    async def command(options: str) -> Any:
-        line, environment = f"auth-service restored {options}", {"AUTH_DATABASE_URL": auth_url}
-        return await asyncio.to_thread(run, line, environment, tmp_path)
-
-    return command
-
-
 async def test_the_command_shows_what_was_done_and_what_to_check(
-    command: Callable[[str], Awaitable[Any]], auth_engine: AsyncEngine
+    auth_command: AuthCommand, auth_engine: AsyncEngine
 ) -> None:
     await some_users(auth_engine, 2)
 
-    as_json, as_text = await command(f"--floor {FLOOR} --json"), await command(f"--floor {AHEAD}")
+    as_json = await auth_command(f"restored --floor {FLOOR} --json")
+    as_text = await auth_command(f"restored --floor {AHEAD}")
 
     shown = json.loads(as_json.stdout)
     assert (as_json.returncode, as_text.returncode) == (0, 0), as_text.stderr
@@ -302,15 +279,14 @@ async def test_the_command_shows_what_was_done_and_what_to_check(
 
 
 async def test_the_command_refuses_with_a_sentence_and_changes_nothing(
-    command: Callable[[str], Awaitable[Any]],
-    auth_engine: AsyncEngine,
-    relay_settings: RelaySettings,
+    auth_command: AuthCommand, auth_engine: AsyncEngine, relay_settings: RelaySettings
 ) -> None:
     """Without a floor, with an impossible one, and while a relay is active."""
     [user_id] = await some_users(auth_engine, 1)
-    none, too_high = await command(""), await command("--floor 9007199254740991")
+    none = await auth_command("restored")
+    too_high = await auth_command("restored --floor 9007199254740991")
     async with hold(relay_settings, RELAY_LEASE):
-        active = await command(f"--floor {FLOOR}")
+        active = await auth_command(f"restored --floor {FLOOR}")
 
     assert (none.returncode, none.stdout) == (2, "")
     assert "--floor" in none.stderr

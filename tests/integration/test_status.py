@@ -5,7 +5,6 @@ import signal
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -21,9 +20,9 @@ from tests.support.commands import Command
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, execute, fetch
 from tests.support.processes import Process
-from tests.support.proxy import proxy_to
 from tests.support.reconciling import Pair
-from tests.support.source import DEAD, LIVE, REPLAY, Source
+from tests.support.settings import having
+from tests.support.source import DEAD, LIVE, REPLAY
 
 
 @pytest.fixture
@@ -135,14 +134,13 @@ class TestStatus:
         assert {away.figures[name] for name in DEPTHS} == {None}
         assert away.figures["pipe"].startswith("broken")
 
-    async def test_queue_depths_are_those_of_the_broker(
-        self, command: Command, inbox: Inbox
-    ) -> None:
+    async def test_queue_depths_are_the_brokers(self, command: Command, inbox: Inbox) -> None:
         await inbox.declare()
         await inbox.source.publish(*(an_event(a_state()) for _ in range(3)))
         await inbox.source.replay(*(an_event(a_state()) for _ in range(2)))
         await inbox.source.publish_raw(b"given up", exchange="", routing_key=DEAD)
-        await eventually(lambda: _ready(inbox.source, {LIVE: 3, REPLAY: 2, DEAD: 1}))
+        for queue, messages in ((LIVE, 3), (REPLAY, 2), (DEAD, 1)):
+            await inbox.source.has_ready(messages, queue)
         await execute(
             inbox.engine,
             "INSERT INTO heartbeats (source, number, recorded_at)"
@@ -209,8 +207,8 @@ class TestReconcile:
         assert figures["repairs"] == ["ahead", "corrupt", "missing", "stale", "undeleted"]
         [finding] = figures["findings"]
         assert finding["source_version"] + 1 == finding["replica_version"]
-        assert (finding["kind"], finding["repaired"]) == ("ahead", True)
-        assert finding["user_id"] in ids
+        shown = (finding["kind"], finding["repaired"], finding["user_id"] in ids)
+        assert shown == ("ahead", True, True)
 
     async def test_a_mistyped_command_is_listed_and_changes_nothing(
         self, pair: Pair, command: Command, unused_port: int
@@ -262,31 +260,23 @@ class TestReconcile:
         """After Ctrl-C the run is listed as interrupted, and the last verdict stays."""
         await command("reconcile")
         before = _state((await command("status --json")).figures)
-        source = urlsplit(pair.account["BLOG_AUTH_URL"])
-        assert source.hostname
-        assert source.port
-        async with proxy_to(source.hostname, source.port) as proxy:
+        async with pair.proxied() as (proxy, address):
             proxy.swallow_answers()
-            settings = pair.account | {
-                "BLOG_DATABASE_URL": blog_url,
-                "BLOG_AUTH_URL": f"http://127.0.0.1:{proxy.port}",
-            }
+            settings = pair.account | {"BLOG_DATABASE_URL": blog_url, "BLOG_AUTH_URL": address}
             process = Process("blog-service reconcile --repair", settings, tmp_path / "log")
             process.start()
             await eventually(lambda: fetch(pair.blog, f"{RUNNING} AND phase IS NOT NULL"))
             process.signal(signal.SIGINT)
             code = await process.ended()
 
-        [run] = await fetch(
-            pair.blog, "SELECT * FROM reconcile_runs ORDER BY requested_at OFFSET 1"
-        )
+        [_, run] = await fetch(pair.blog, "SELECT * FROM reconcile_runs ORDER BY requested_at")
         assert code == 130
         assert (run.verdict, run.explanation) == ("could_not_compare", INTERRUPTED)
         assert _state((await command("status --json")).figures) == before
 
     async def test_failures_of_automatic_runs_are_shown(self, pair: Pair, command: Command) -> None:
         await pair.reconcile()
-        away = pair.settings.model_copy(update={"auth_url": "http://127.0.0.1:1"})
+        away = having(pair.settings, auth_url="http://127.0.0.1:1")
         await pair.reconcile(settings=away, reason=Reason.SCHEDULE)
 
         failing = (await command("status --json")).figures
@@ -301,10 +291,9 @@ class TestReconcile:
 async def test_missing_settings_are_named(command: Command) -> None:
     none = await command("reconcile")
     some = await command("reconcile", BLOG_AUTH_URL="http://127.0.0.1:1")
-    assert (none.returncode, some.returncode) == (2, 2)
+    assert (none.returncode, some.returncode, some.stdout) == (2, 2, "")
     assert "set BLOG_AUTH_URL, BLOG_SERVICE_ID and BLOG_API_KEY" in none.stdout
     assert "BLOG_SERVICE_ID and BLOG_API_KEY: set it as well" in some.stderr
-    assert some.stdout == ""
 
 
 RUNNING = "SELECT 1 FROM reconcile_runs WHERE finished_at IS NULL AND started_at IS NOT NULL"
@@ -320,7 +309,3 @@ A_SAMPLE = (
 )
 DEPTHS = ("queue_depth", "replay_queue_depth", "dead_queue_depth")
 OF_TWO = "SELECT id FROM users WHERE email IN ('user1@example.org', 'user2@example.org')"
-
-
-async def _ready(source: Source, depths: dict[str, int]) -> bool:
-    return {queue: await source.ready(queue) for queue in depths} == depths

@@ -20,6 +20,7 @@ from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.reconciling import Pair
 from tests.support.replaying import replaying, started
+from tests.support.settings import having
 
 REPLAYS, WRITE = "/v1/sync/replays", "replays:write"
 
@@ -94,8 +95,8 @@ async def test_the_source_checks_the_operator_before_the_replica_knows(
         ("tokens_valid_after = now() + interval '1 minute'", 401, "invalid_token"),
     ]:
         before = "roles = '{operator}', status = 'active', tokens_valid_after = NULL"
-        await execute(pair.auth, f"UPDATE users SET {before} WHERE id = '{operator}'")
-        await execute(pair.auth, f"UPDATE users SET {change} WHERE id = '{operator}'")
+        for values in (before, change):
+            await execute(pair.auth, f"UPDATE users SET {values} WHERE id = '{operator}'")
         assert_problem(await blog.post(REPLAYS, json={}), status, code)
     assert await fetch(pair.auth, "SELECT 1 FROM replays") == []
 
@@ -119,18 +120,17 @@ async def test_all_filters_reach_the_source(blog: httpx.AsyncClient) -> None:
 
 
 async def test_a_dry_run_starts_nothing(blog: httpx.AsyncClient, pair: Pair) -> None:
+    [row] = await fetch(pair.auth, "SELECT id FROM users WHERE email = 'user2@example.org'")
     async with pair.auth.begin() as connection:
-        [row] = await fetch(pair.auth, "SELECT id FROM users WHERE email = 'user2@example.org'")
         await change_user(connection, row.id, email_verified=True)
 
     with capture_logs() as logs:
         response = await blog.post(REPLAYS, json={"dry_run": True, "rate": 1})
 
-    assert response.status_code == 200
     plan = response.json()
-    assert (plan["consumer"], plan["events"], plan["seconds"]) == ("blog", 1, 1.0)
+    assert (response.status_code, plan["consumer"]) == (200, "blog")
+    assert (plan["events"], plan["seconds"], plan["erased_users"]) == (1, 1.0, 0)
     assert plan["by_type"] == {"user.created": 0, "user.updated": 1, "user.deleted": 0}
-    assert plan["erased_users"] == 0
     assert await fetch(pair.auth, "SELECT 1 FROM replays") == []
     assert [entry for entry in logs if entry["event"] == "replay.requested"] == []
 
@@ -142,14 +142,12 @@ async def test_a_replay_pauses_resumes_and_ends_and_the_sources_audit_log_says_w
     made = (await blog.post(REPLAYS, json={})).json()
     path = f"{REPLAYS}/{made['id']}"
 
+    states = ["paused", "running", "cancelled"]
     with capture_logs() as logs:
-        states = [
-            (await blog.patch(path, json={"state": state})).json()["state"]
-            for state in ("paused", "running", "cancelled")
-        ]
+        answers = [await blog.patch(path, json={"state": state}) for state in states]
         refused = await blog.patch(path, json={"state": "running"})
 
-    assert states == ["paused", "running", "cancelled"]
+    assert [answer.json()["state"] for answer in answers] == states
     assert "cancelled" in assert_problem(refused, 409, "replay_finished")["detail"]
     assert (await blog.get(path)).json()["state"] == "cancelled"
     steered = [each for each in logs if each["event"] == "replay.steered"]
@@ -212,13 +210,11 @@ async def test_problems_between_blog_and_source_are_a_503_with_the_remedy(
     """Not an error of the operator; the detail never contains the key."""
     complete = pair.of_the_api(people.settings)
     missing = ("BLOG_AUTH_URL", "BLOG_SERVICE_ID", "BLOG_API_KEY", WRITE)
+    wrong = having(complete, api_key=SecretStr("usersync_wrong_wrong"))
     for settings, names in [
         (people.settings, missing),
-        (complete.model_copy(update={"auth_url": "http://127.0.0.1:1"}), ("BLOG_AUTH_URL",)),
-        (
-            complete.model_copy(update={"api_key": SecretStr("usersync_wrong_wrong")}),
-            ("rotate-key",),
-        ),
+        (having(complete, auth_url="http://127.0.0.1:1"), ("BLOG_AUTH_URL",)),
+        (wrong, ("rotate-key",)),
     ]:
         async with as_operator(people, settings, operator) as client:
             for answer in await _all(client):

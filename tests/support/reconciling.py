@@ -66,7 +66,7 @@ ORPHANS = (
     " SELECT gen_random_uuid(), 7, 'ghost@example.org', 'active', now(), now()"
     " FROM generate_series(1, {})"
 )
-"""Adds so many users whom the source does not know to a replica."""
+"""Adds so many users to a replica that are unknown to its source."""
 
 DELETED = (
     "UPDATE users SET status = 'deleted', deleted_at = now(), version = version + 1, email = NULL,"
