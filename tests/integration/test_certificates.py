@@ -1,6 +1,7 @@
 """Certificates: the source signs that the replica equals it, and the replica keeps the chain."""
 
 import asyncio
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.reconciling import Pair, proving
 from tests.support.settings import having
+from tests.support.settled import grows
 
 INTERVAL_SECONDS = 0.2
 
@@ -61,12 +63,7 @@ async def count(pair: Pair) -> int:
 
 async def more(pair: Pair, by: int = 2) -> None:
     """Wait for some more certificates."""
-    before = await count(pair)
-
-    async def are_there() -> bool:
-        return await count(pair) >= before + by
-
-    await eventually(are_there)
+    await grows(lambda: count(pair), by)
 
 
 async def verified(pair: Pair, keys: KeySettings) -> Verification:
@@ -144,16 +141,16 @@ async def test_time_in_which_users_differed_is_not_proved(
 
 async def test_keys_rotate_and_revoking_ends_a_chain(pair: Pair, api_settings: ApiSettings) -> None:
     """What a retired key signed counts permanently, what a revoked one signed never again."""
-    keys = Lifecycle(pair.auth, api_settings, actor="operator:test")
+    lifecycle = Lifecycle(pair.auth, api_settings, actor="operator:test")
     async with proving(pair):
         await more(pair)
-        made = await keys.generate(2048)
-        await keys.activate(made.kid, force=True)
+        made = await lifecycle.generate(2048)
+        await lifecycle.activate(made.kid, force=True)
         await eventually(lambda: _is_signed_by(pair, made.kid))
         await more(pair)
         rotated = await verified(pair, api_settings)
         with capture_logs() as logs:
-            await keys.revoke(made.kid)
+            await lifecycle.revoke(made.kid)
             await execute(pair.blog, REVOKED.format(kid=made.kid))
             await eventually(lambda: _is_restarted(pair))
             await more(pair)
@@ -214,22 +211,12 @@ async def test_only_what_was_asked_is_stored(pair: Pair, monkeypatch: pytest.Mon
     """Neither a certificate about something else, nor one without its place in the chain."""
     changes: list[dict[str, Any]] = [{"heartbeat": 9**9}, {"consumer": "svc_x"}, {"previous": None}]
     for change in changes:
-
-        async def changed(
-            engine: Any,
-            keys: Any,
-            consumer: str,
-            asked: CertificateRequest,
-            change: dict[str, Any] = change,
-        ) -> Any:
-            asked = asked.model_copy(update=change)
-            return await certify(engine, keys, change.get("consumer", consumer), asked)
-
         with monkeypatch.context() as patch, capture_logs() as logs:
             async with proving(pair):
                 await more(pair)
                 before = await count(pair)
-                patch.setattr("auth_service.reconcile.routes.certify", changed)
+                certify_another = partial(certify_changed, change)
+                patch.setattr("auth_service.reconcile.routes.certify", certify_another)
                 if "previous" in change:  # an honest source does that after a revocation
                     await eventually(lambda: _logged(logs, "proof.chain_restarted"))
                     continue
@@ -237,6 +224,12 @@ async def test_only_what_was_asked_is_stored(pair: Pair, monkeypatch: pytest.Mon
                 await asyncio.sleep(3 * INTERVAL_SECONDS)
         assert await count(pair) <= before + 1
         assert len(_logged(logs, "proof.not_certified")) == 1
+
+
+async def certify_changed(change: Any, engine: Any, keys: Any, consumer: str, asked: Any) -> Any:
+    """Certify something else than what was asked."""
+    asked = asked.model_copy(update=change)
+    return await certify(engine, keys, change.get("consumer", consumer), asked)
 
 
 def _logged(logs: list[Any], event: str) -> list[Any]:

@@ -211,9 +211,7 @@ async def test_an_intermittent_database_never_parks_a_message(mortal: Mortal) ->
     assert await fetch(mortal.engine, "SELECT * FROM attempts") == []
 
 
-async def test_a_closed_connection_is_opened_again(
-    inbox: Inbox, broker: Broker, vhost: str
-) -> None:
+async def test_a_closed_connection_is_reopened(inbox: Inbox, broker: Broker, vhost: str) -> None:
     async with inbox.consuming() as consumer:
         await eventually(lambda: asyncio.to_thread(broker.close_connections, vhost), every=0.5)
         await eventually(lambda: is_consuming(consumer))

@@ -20,11 +20,11 @@ from service_kit.database.engines import pooled
 from service_kit.database.lease import LEASE_SECONDS, hold
 from service_kit.database.reader import Reader
 from service_kit.database.sessions import SINCE_17, UnsuitableDatabase
-from tests.support.database_sessions import end_sessions
 from tests.support.databases import encoded
 from tests.support.eventually import eventually
 from tests.support.hostile import set_on_role
 from tests.support.in_turn import in_turn
+from tests.support.inbox import execute
 
 EXPECTED = {
     "default_transaction_isolation": "read committed",
@@ -176,16 +176,20 @@ class TestEndedSessions:
 
         assert [query for query in queries if "pid" not in query] == ["BEGIN;", "ROLLBACK;"]
 
-    async def test_a_read_is_retried_once_if_its_session_ends(
-        self, blog_engine: AsyncEngine
+    async def test_a_read_is_retried_if_its_session_ends(
+        self, postgres: PostgresServer, blog_engine: AsyncEngine
     ) -> None:
         """This is safe because a read changes nothing."""
         reader = Reader(blog_engine, at_once=2, wait_seconds=5)
         first = (await reader.rows("SELECT pg_backend_pid() AS pid"))[0]["pid"]
         reading = asyncio.create_task(reader.rows("SELECT pg_backend_pid() AS pid, pg_sleep(0.5)"))
 
-        active = f"pid = {first} AND state = 'active'"
-        await eventually(lambda: end_sessions(blog_engine, active))
+        async def is_ended() -> bool:
+            of = "FROM pg_stat_activity WHERE pid = $1 AND state = 'active'"
+            end = f"SELECT pg_terminate_backend(pid) {of}"
+            return bool(await asyncio.to_thread(postgres.execute, end, first))
+
+        await eventually(is_ended)
 
         assert (await reading)[0]["pid"] != first
 
@@ -198,9 +202,7 @@ class TestReadOnly:
         await fill(blog_engine)
         return blog_engine
 
-    async def write(self, engine: AsyncEngine) -> None:
-        async with engine.begin() as connection:
-            await connection.execute(text("CREATE TABLE IF NOT EXISTS written (number int)"))
+    WRITE = "CREATE TABLE IF NOT EXISTS written (number int)"
 
     async def is_writable(self, engine: AsyncEngine) -> bool:
         try:
@@ -221,8 +223,8 @@ class TestReadOnly:
                 await ping(engine)
 
         with pytest.raises(DBAPIError):  # such a session is used for a second
-            await self.write(engine)
-        await self.write(engine)
+            await execute(engine, self.WRITE)
+        await execute(engine, self.WRITE)
         await ping(engine)
 
     async def test_read_only_sessions_are_replaced_without_a_write(

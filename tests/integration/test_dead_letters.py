@@ -37,9 +37,7 @@ async def test_a_delivery_limit_loses_nobody(inbox: Inbox, broker: Broker, vhost
     assert await inbox.source.ready(DEAD) == 0
 
 
-async def test_a_policy_that_is_too_strict_is_logged(
-    inbox: Inbox, broker: Broker, vhost: str
-) -> None:
+async def test_too_strict_a_policy_is_logged(inbox: Inbox, broker: Broker, vhost: str) -> None:
     """At each start, with its limits; a missing management API is logged at info level."""
     await inbox.declare()
     policy = {"delivery-limit": 3, "message-ttl": 60_000}

@@ -81,10 +81,8 @@ async def test_tombstones_that_a_source_lost_count_in_no_digest(pair: Pair) -> N
 
 async def test_a_wrong_digest_is_corrected_and_named_on_either_side(pair: Pair) -> None:
     """The verdict comes from the users; the run names the sides whose digests were wrong."""
-    await pair.damage(
-        "ALTER TABLE users DISABLE TRIGGER digests_delete",
-        "DELETE FROM users WHERE version % 100 = 17",
-    )
+    disable = "ALTER TABLE users DISABLE TRIGGER digests_delete"
+    await pair.damage(disable, "DELETE FROM users WHERE version % 100 = 17")
     await execute(pair.auth, "DELETE FROM digests", "DELETE FROM digest_changes WHERE bucket < 99")
 
     found = await pair.reconcile(repair=True)

@@ -31,9 +31,8 @@ async def small(
     mortal_postgres: tuple[EmbeddedPostgres, Databases], amqp_url: str
 ) -> AsyncIterator[RelaySettings]:
     server, databases = mortal_postgres
-    await asyncio.to_thread(
-        server.start().execute, f"ALTER SYSTEM SET max_notify_queue_pages = {PAGES}"
-    )
+    alter = f"ALTER SYSTEM SET max_notify_queue_pages = {PAGES}"
+    await asyncio.to_thread(server.start().execute, alter)
     await asyncio.to_thread(server.restart)
     url = databases.make("auth")
     yield RelaySettings(_env_file=None, database_url=url, amqp_url=amqp_url, issuer=SOURCE)

@@ -115,11 +115,8 @@ async def test_postgresql_follows_numbers_as_the_pure_functions(blog_engine: Asy
     first = [a_heartbeat(*last, source) for source, last, _, _ in cases]
     await _apply(blog_engine, *first)
     sources = ", ".join(f"'{source}'" for source, _, was_suspected, _ in cases if was_suspected)
-    await execute(
-        blog_engine,
-        f"UPDATE heartbeats SET suspicion = '{QUEUE_LOST}', suspected_at = now()"
-        f" WHERE source IN ({sources})",
-    )
+    suspected = f"suspicion = '{QUEUE_LOST}', suspected_at = now()"
+    await execute(blog_engine, f"UPDATE heartbeats SET {suspected} WHERE source IN ({sources})")
 
     await _apply(blog_engine, *(a_heartbeat(*coming, source) for source, _, _, coming in cases))
 

@@ -9,7 +9,7 @@ from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
-from contracts.events import Beat, RevokedKey
+from contracts.events import Beat, Data, RevokedKey
 from replica.inbox.consumer import Consumer
 from replica.locks import lock
 from replica.parked.redrive import redrive
@@ -146,9 +146,7 @@ async def test_a_user_who_is_being_inserted_waits(inbox: Inbox) -> None:
     ],
     ids=["heartbeats", "revoked_keys"],
 )
-async def test_heartbeats_and_keys_are_set_aside_too(
-    inbox: Inbox, hold: str, data: Beat | RevokedKey
-) -> None:
+async def test_heartbeats_and_keys_are_set_aside_too(inbox: Inbox, hold: str, data: Data) -> None:
     await apply_events(inbox.engine, Beat(number=1))
 
     async with holding(inbox.engine, hold):

@@ -135,9 +135,8 @@ async def test_a_difference_of_models_and_migrations_is_detected(service: str, u
 
 
 async def test_concurrent_migrations_take_turns(service: str, url: str, empty_url: str) -> None:
-    results = await asyncio.gather(
-        *(asyncio.to_thread(alembic, service, empty_url, "upgrade", "head") for _ in range(2))
-    )
+    upgrade = (service, empty_url, "upgrade", "head")
+    results = await asyncio.gather(*(asyncio.to_thread(alembic, *upgrade) for _ in range(2)))
     assert [done.returncode for done in results] == [0, 0], results
     assert await schema(empty_url) == await schema(url)
 

@@ -120,9 +120,8 @@ async def test_no_race_leaves_a_body_of_a_deleted_user(blog_engine: AsyncEngine)
         await asyncio.gather(*(both if number % 2 else reversed(both)))
 
     for start in range(0, len(users), 5):  # ten connections
-        await asyncio.gather(
-            *(race(user_id, number) for number, user_id in enumerate(users[start : start + 5]))
-        )
+        some = enumerate(users[start : start + 5])
+        await asyncio.gather(*(race(user_id, number) for number, user_id in some))
 
     rows = await parked(blog_engine)
     assert {row.user_id for row in rows} == set(users)

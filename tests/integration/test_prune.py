@@ -19,7 +19,7 @@ from service_kit.database.locks import advisory_lock
 from tests.support.background import in_background
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
-from tests.support.locks import lock_waits
+from tests.support.locks import after_waiting
 from tests.support.processes import AuthCommand
 from tests.support.relaying import outbox
 from tests.support.settings import having
@@ -97,10 +97,8 @@ async def test_unpublished_events_stay_however_old(auth_engine: AsyncEngine) -> 
     """The relay finds them as before."""
     log = await a_log(auth_engine, old=10, young=1)
     waiting = [log[0], log[4], log[9]]
-    await execute(
-        auth_engine,
-        f"UPDATE outbox_events SET published_at = NULL WHERE position = ANY ('{set(waiting)}')",
-    )
+    some = f"position = ANY ('{set(waiting)}')"
+    await execute(auth_engine, f"UPDATE outbox_events SET published_at = NULL WHERE {some}")
 
     pruned = await prune(auth_engine, MONTH)
 
@@ -135,15 +133,12 @@ async def test_events_that_an_unfinished_replay_needs_stay(auth_engine: AsyncEng
 async def test_pruning_waits_for_a_replay_that_is_starting(auth_engine: AsyncEngine) -> None:
     """The start locks the source's row, and pruning waits for that."""
     log = await a_log(auth_engine, old=3)
-    async with auth_engine.begin() as asking:
-        await asking.exec_driver_sql("SELECT FROM source FOR SHARE")
-        running = asyncio.create_task(prune(auth_engine, MONTH))
-        await eventually(lambda: lock_waits(auth_engine))
-        await asking.exec_driver_sql(
-            "INSERT INTO replays (consumer, of, rate, requested_by, expected, done_position)"
-            f" VALUES ('blog', 'log', 1, 'operator:op', 3, {log[0]})"
-        )
-    pruned = await running
+    begin = (
+        "INSERT INTO replays (consumer, of, rate, requested_by, expected, done_position)"
+        f" VALUES ('blog', 'log', 1, 'operator:op', 3, {log[0]})"
+    )
+    pruning = prune(auth_engine, MONTH)
+    pruned = await after_waiting(auth_engine, pruning, "SELECT FROM source FOR SHARE", then=begin)
 
     assert (pruned.deleted, pruned.kept_for_replays) == (1, 2)
 
@@ -156,9 +151,8 @@ async def test_pruning_and_an_erasing_deletion_do_not_wait_for_each_other(
     others = await a_log(auth_engine, old=4)
     [erased, *_] = await fetch(auth_engine, "SELECT user_id FROM outbox_events ORDER BY position")
     async with auth_engine.begin() as deleting:
-        await deleting.exec_driver_sql(
-            f"UPDATE outbox_events SET payload = NULL WHERE user_id = '{erased.user_id}'"
-        )
+        of_user = f"user_id = '{erased.user_id}'"
+        await deleting.exec_driver_sql(f"UPDATE outbox_events SET payload = NULL WHERE {of_user}")
         pruned = await prune(auth_engine, MONTH)
         assert (pruned.deleted, pruned.kept_in_use) == (4, 4)
         assert await positions(auth_engine) == log

@@ -212,9 +212,7 @@ class TestDigests:
         assert body.value() == Digests(0, 0, bytes(16 * BUCKETS), None)
         assert_problem(unknown, 422, "invalid_request")
 
-    async def test_digests_of_some_buckets_and_of_groups_are_those_of_all(
-        self, replica: AuthApi
-    ) -> None:
+    async def test_digests_of_buckets_and_groups_are_those_of_all(self, replica: AuthApi) -> None:
         """Buckets in their order, without a tag, which names all; groups with that tag."""
         await insert(replica.engine, SOME)
         everything = await replica.get(DIGESTS)
@@ -342,20 +340,17 @@ class TestUsers:
             problem = assert_problem(answer, 422, "invalid_request")
             assert [error["pointer"] for error in problem["errors"]] == ["/query/buckets"]
 
-    async def test_few_buckets_are_found_by_their_index(
-        self, auth_engine: AsyncEngine, auth_url: str
-    ) -> None:
+    async def test_few_buckets_are_found_by_their_index(self, auth_engine: AsyncEngine) -> None:
         """All buckets by one pass over the table; the log is read once in both cases."""
         await insert(auth_engine, SOME)
-        connection = await asyncpg.connect(auth_url.replace("+asyncpg", ""))
-        await connection.execute("ANALYZE users")
+        await execute(auth_engine, "ANALYZE users")
 
         async def plan(*buckets: range) -> str:
-            rows = await connection.fetch(f"EXPLAIN {lines_sql(buckets)}")
-            return "\n".join(row[0] for row in rows)
+            async with auth_engine.connect() as connection:
+                lines = await connection.exec_driver_sql(f"EXPLAIN {lines_sql(buckets)}")
+                return "\n".join(lines.scalars())
 
         few, everybody = await plan(range(3), range(9, 10)), await plan(range(BUCKETS))
-        await connection.close()
 
         assert "Index Scan on users_bucket_idx" in few
         assert "Seq Scan on users" in everybody
@@ -453,10 +448,8 @@ class TestCost:
 
     async def test_a_standby_is_not_read(self, replica: AuthApi) -> None:
         """It may lag, and what it lacks would look like drift."""
-        await replica.execute(
-            "CREATE OR REPLACE FUNCTION pg_catalog.pg_is_in_recovery() RETURNS boolean"
-            " LANGUAGE sql AS 'SELECT true'"
-        )
+        function = "FUNCTION pg_catalog.pg_is_in_recovery() RETURNS boolean LANGUAGE sql"
+        await replica.execute(f"CREATE OR REPLACE {function} AS 'SELECT true'")
         for path in (DIGESTS, RECOMPUTED, USERS):
             answer = await replica.get(path)
             assert "primary" in assert_problem(answer, 503, "unavailable")["detail"]

@@ -156,16 +156,14 @@ async def test_deleting_the_blocking_event_by_hand_releases_the_rest(pipe: Pipe)
 
 
 @pytest.mark.parametrize(
-    ("event_type", "payload"),
+    ("kind", "payload"),
     [("user.updated", "to_json(repeat('x', 2000000))"), ("user." + "x" * 300, "'{}'")],
     ids=["too large", "type too long"],
 )
-async def test_an_unsendable_event_delays_no_other_event(
-    pipe: Pipe, event_type: str, payload: str
-) -> None:
+async def test_an_unsendable_event_delays_no_other(pipe: Pipe, kind: str, payload: str) -> None:
     """Other users and other events of its type are published; the order of its user stays."""
     ada = a_state()
-    await pipe.insert(event_type, ada.id, payload)
+    await pipe.insert(kind, ada.id, payload)
     await pipe.record(a_state(ada.id, 2))
     async with pipe.relaying():
         bob = a_state()

@@ -61,9 +61,7 @@ async def test_a_replay_is_planned_started_paused_resumed_and_cancelled(
     ]
 
 
-async def test_people_get_one_figure_per_line(
-    replay: AuthCommand, auth_engine: AsyncEngine
-) -> None:
+async def test_people_get_a_figure_per_line(replay: AuthCommand, auth_engine: AsyncEngine) -> None:
     """A replay's line includes its trouble."""
     await fill(auth_engine, 7)
     plan = await replay("start --to blog --dry-run --since 2020-01-01 --until 2099-01-01T00:00Z")

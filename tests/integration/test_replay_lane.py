@@ -40,9 +40,8 @@ async def test_replays_are_applied_like_events_but_do_not_count_as_latency(inbox
         await inbox.source.publish(an_event(known), an_event(deleted))
         await inbox.has_applied(2)
         live = _latencies()
-        await inbox.source.replay(
-            an_event(a_state(known.id, 4)), an_event(a_state(deleted.id, 8)), an_event(missed)
-        )
+        replayed = (a_state(known.id, 4), a_state(deleted.id, 8), missed)
+        await inbox.source.replay(*map(an_event, replayed))
         await inbox.has_applied(3)
 
     versions = {row.id: (row.status, row.version) for row in (await replica(inbox.engine)).values()}

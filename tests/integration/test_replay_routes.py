@@ -12,7 +12,7 @@ from auth_service.replays.routes import COUNTS_AT_ONCE_MAX, _counting
 from service_kit.http.bearer import ON_BEHALF_OF, on_behalf_of
 from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer, signed_up
 from tests.support.blog_api import a_token
-from tests.support.replaying import fill
+from tests.support.replaying import AUDITED, fill
 
 REPLAYS = "/v1/admin/replays"
 NOWHERE = f"{REPLAYS}/00000000-0000-4000-8000-000000000000"
@@ -26,11 +26,6 @@ REPLAY = CONDITIONS | {
     *("created_at", "started_at", "updated_at", "finished_at"),
 }
 PLAN = CONDITIONS | {"events", "by_type", "erased_users", "seconds"}
-
-AUDITED = (
-    "SELECT action, actor, details->>'via' AS via, request_id FROM audit_log"
-    " WHERE action LIKE 'replay_%' ORDER BY id"
-)
 
 Headers = dict[str, str]
 
@@ -202,9 +197,7 @@ class TestOnBehalfOfAUser:
 
 
 class TestLifecycle:
-    async def test_each_response_shows_the_replay_at_that_moment(
-        self, ada: Signed, operator: AuthApi
-    ) -> None:
+    async def test_responses_have_the_current_state(self, ada: Signed, operator: AuthApi) -> None:
         user = ada["user"]["id"]
         conditions: dict[str, Any] = {"since": "2026-01-31T13:00:00+01:00", "from_position": 1}
         conditions |= {"rate": 50, "users": [user], "types": ["user.created"]}

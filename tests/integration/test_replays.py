@@ -37,7 +37,7 @@ from tests.support.database_sessions import committed, end_sessions
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.load import change, delete, sign_up
-from tests.support.locks import lock_waits
+from tests.support.locks import after_waiting
 from tests.support.relaying import leader, outbox, proxied
 from tests.support.replaying import (
     ACTOR,
@@ -341,14 +341,10 @@ class TestPrunedLog:
     async def test_pruning_after_the_count_is_noticed(self, replays: Replays) -> None:
         """The row of the source is locked while the replay is inserted, and read after that."""
         counted = await replays.plan(from_position=5)
-        async with replays.engine.begin() as pruning:
-            await pruning.exec_driver_sql("UPDATE source SET pruned_position = 5")
-            starting = asyncio.ensure_future(start(replays.engine, counted, actor=ACTOR))
-            await eventually(lambda: lock_waits(replays.engine))
-            assert not starting.done()
-
+        starting = start(replays.engine, counted, actor=ACTOR)
+        prune = "UPDATE source SET pruned_position = 5"
         with pytest.raises(LogPruned):
-            await starting
+            await after_waiting(replays.engine, starting, prune)
 
 
 class TestSteering:
@@ -478,9 +474,7 @@ class TestTrouble:
         assert set(counted.values()) <= {1, 2}
         assert 0 < sum(counted.values()) - 150 <= times * replays.settings.replay_batch_size
 
-    async def test_a_replay_waits_for_a_missing_queue_without_blocking_others(
-        self, replays: Replays
-    ) -> None:
+    async def test_a_replay_without_a_queue_blocks_no_other(self, replays: Replays) -> None:
         """A consumer that was never started blocks no other consumer's replays."""
         await replays.fill(25)
         nowhere = await replays.start(consumer="later")

@@ -197,9 +197,7 @@ async def test_roles_are_stored_unchanged(blog_engine: AsyncEngine) -> None:
     assert [tuple(rows[state.id].roles) for state in states] == roles
 
 
-async def test_a_provisional_row_has_only_an_id_and_never_overwrites(
-    blog_engine: AsyncEngine,
-) -> None:
+async def test_a_provisional_row_has_an_id_and_never_overwrites(blog_engine: AsyncEngine) -> None:
     """A user whose event has not arrived has version 0."""
     user_id = uuid4()
     present: list[State] = [a_state(version=5), a_tombstone(version=5)]

@@ -34,11 +34,8 @@ async def engine(blog_engine: AsyncEngine) -> AsyncEngine:
 
 async def apply(engine: AsyncEngine, *states: State) -> list[Outcome]:
     events = [an_event(state) for state in states]
-    replica = Replica(
-        readers,
-        service="mailer",
-        also={"changes": "CASE WHEN coming.email IS NULL THEN 0 ELSE 1 END"},
-    )
+    also = {"changes": "CASE WHEN coming.email IS NULL THEN 0 ELSE 1 END"}
+    replica = Replica(readers, service="mailer", also=also)
     async with engine.begin() as connection:
         return await replica.apply(connection, [e for e in events if isinstance(e, UserEvent)])
 

@@ -240,9 +240,7 @@ class TestReconcile:
         assert not await pair.agrees()
         assert (await command("reconcile --repair")).returncode == 0
 
-    async def test_another_source_is_accepted_only_by_its_identity(
-        self, pair: Pair, command: Command
-    ) -> None:
+    async def test_another_source_needs_its_identity(self, pair: Pair, command: Command) -> None:
         """From then on the replica follows the named source."""
         await command("reconcile")
         await execute(pair.auth, "UPDATE source SET identity = gen_random_uuid()")

@@ -19,7 +19,7 @@ from tests.support.content import People, people_of
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.reconciling import Pair
-from tests.support.replaying import replaying, started
+from tests.support.replaying import AUDITED, replaying, started
 from tests.support.settings import having
 
 REPLAYS, WRITE = "/v1/sync/replays", "replays:write"
@@ -153,11 +153,7 @@ async def test_a_replay_pauses_resumes_and_ends_and_the_sources_audit_log_says_w
     steered = [each for each in logs if each["event"] == "replay.steered"]
     assert [each["state"] for each in steered] == states
     assert {each["actor"] for each in steered} == {f"user:{operator}"}
-    rows = await fetch(
-        pair.auth,
-        "SELECT action, actor, details->>'via' AS via FROM audit_log"
-        " WHERE action LIKE 'replay_%' ORDER BY id",
-    )
+    rows = await fetch(pair.auth, AUDITED)
     changes = ("started", "paused", "resumed", "cancelled")
     assert [row.action for row in rows] == [f"replay_{change}" for change in changes]
     through = (f"user:{operator}", pair.settings.service_id)

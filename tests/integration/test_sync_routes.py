@@ -230,10 +230,8 @@ class TestReconcile:
         """A consumer that comes later ends the run without starting it."""
         await pair.reconcile()
         asked = (await operator.client.post(RECONCILE, json={"orphans": True})).json()
-        await pair.damage(
-            "UPDATE reconcile_runs SET requested_at = requested_at - interval '11 minutes'"
-            f" WHERE id = '{asked['id']}'"
-        )
+        earlier = "requested_at = requested_at - interval '11 minutes'"
+        await pair.damage(f"UPDATE reconcile_runs SET {earlier} WHERE id = '{asked['id']}'")
 
         shown = (await operator.client.get(f"{RECONCILE}/{asked['id']}")).json()
         async with watching(pair):

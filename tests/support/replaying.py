@@ -26,6 +26,11 @@ from tests.support.source import Source
 
 CONSUMER = "spy"
 ACTOR = "operator:test"
+AUDITED = (
+    "SELECT action, actor, details->>'via' AS via, request_id FROM audit_log"
+    " WHERE action LIKE 'replay_%' ORDER BY id"
+)
+"""What the source's audit log says about replays."""
 
 
 @asynccontextmanager
