@@ -9,19 +9,22 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
-from sqlalchemy import Text, bindparam, select
 
 from auth_service.context import Context
-from auth_service.throttle.sign_in_attempts import begin_attempt, record_success, withdraw_attempt
+from auth_service.throttle.sign_in_attempts import (
+    attempting,
+    begin_attempt,
+    record_success,
+    withdraw_attempt,
+)
 from auth_service.users.model import AccountDisabled, BadEmail, User, normalised_email
 from auth_service.users.passwords import HashingBusy
 from auth_service.users.rehash import upgrade_hash
 from auth_service.users.table import to_user, users
-from service_kit.database.statements import Statement
 
 log = structlog.get_logger()
 
-_USER: Final = Statement(select(users).where(users.c.email == bindparam("email", type_=Text)))
+_ATTEMPT: Final = attempting(f"SELECT {', '.join(users.c.keys())} FROM users WHERE email = :email")  # noqa: S608 - made of constants
 
 
 class WrongCredentials(Exception):
@@ -75,15 +78,17 @@ async def check_credentials(auth: Context, *, email: str, password: str, network
         HashingBusy: too many passwords wait to be checked.
     """
     email = _normalised(email)
-    attempt = await begin_attempt(auth.throttle, auth.settings, account=email, network=network)
-    row = next(iter(await _USER.alone(auth.engine, {"email": email})), None)
+    attempt = await begin_attempt(
+        auth.throttle, auth.settings, _ATTEMPT, account=email, network=network, email=email
+    )
+    row = attempt.beside
     try:
-        matches = await auth.passwords.matches(password, row["password_hash"] if row else None)
+        matches = await auth.passwords.matches(password, row["password_hash"])
     except HashingBusy:
         await withdraw_attempt(auth.throttle, attempt)
         raise
-    if not matches or row is None:
-        user_id = str(row["id"]) if row else None
+    if not matches:
+        user_id = str(row["id"]) if row["id"] else None
         log.info("authn_login_fail", user_id=user_id, network=_network_hash(auth, network))
         raise WrongCredentials
     await record_success(auth.throttle, attempt)

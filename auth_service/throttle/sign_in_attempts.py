@@ -31,6 +31,7 @@ from auth_service.throttle.throttle import (
     TooManyRequests,
     spending,
 )
+from service_kit.database.alone import RowLike
 from service_kit.database.away import DATABASE_AWAY
 from service_kit.database.statements import Statement
 from service_kit.http.rate_limits import rate_limit_headers
@@ -88,18 +89,28 @@ _SPENDING: Final = spending(
     condition="EXISTS (SELECT FROM counted)",
 )
 
-# What is counted is spent by the same statement. All statements lock the row of failures first,
-# then those of rates, then that of the known network, so that none waits for another in a circle.
-_BEGIN: Final = Statement(
-    f"""
-    WITH {_COUNTING}, {_SPENDING} {SPENT},
-           EXISTS (SELECT FROM counted) AS is_counted,
-           (SELECT is_known FROM network) AS is_known,
-           (SELECT CAST(extract(epoch FROM blocked_until - clock_timestamp()) AS float)
-            FROM throttle_failures WHERE key = :key) AS wait_seconds
-    {FROM_SPENT}
-    """  # noqa: S608 - made of constants
-)
+
+def attempting(beside: str) -> Statement:
+    """Build the statement of ``begin_attempt``; make it once.
+
+    What is counted is spent by the same statement. All statements lock the row of failures first,
+    then those of rates, then that of the known network, so that none waits for another in a circle.
+
+    Parameters:
+        beside: a SELECT of at most one row, which is read for any account and on any verdict.
+    """
+    return Statement(
+        f"""
+        WITH {_COUNTING}, {_SPENDING} {SPENT},
+               EXISTS (SELECT FROM counted) AS is_counted,
+               (SELECT is_known FROM network) AS is_known,
+               (SELECT CAST(extract(epoch FROM blocked_until - clock_timestamp()) AS float)
+                FROM throttle_failures WHERE key = :key) AS wait_seconds,
+               beside.*
+        {FROM_SPENT} LEFT JOIN ({beside}) AS beside ON TRUE ORDER BY place
+        """  # noqa: S608 - made of constants
+    )
+
 
 _UNCOUNT: Final = Statement(
     "UPDATE throttle_failures SET count = count - 1, blocked_until = NULL WHERE key = :key"
@@ -145,20 +156,33 @@ _REMEMBER_ALONE: Final = Statement(select(literal_column("1")).add_cte(*REMEMBER
 class Attempt:
     """An attempt, which counts as a failure until it succeeds or is withdrawn.
 
-    ``headers`` are for the response; ``from_known_network`` is whether the owner signed in from
-    this network before.
+    Parameters:
+        headers: for the response.
+        from_known_network: whether the owner signed in from this network before.
+        beside: the row that was read beside it; without one, its columns are None.
     """
 
     key: bytes
     charges: tuple[Charge, ...]
     headers: dict[str, str]
     from_known_network: bool
+    beside: RowLike
 
 
 async def begin_attempt(
-    throttle: Throttle, settings: ApiSettings, *, account: str, network: str
+    throttle: Throttle,
+    settings: ApiSettings,
+    statement: Statement,
+    *,
+    account: str,
+    network: str,
+    **values: object,
 ) -> Attempt:
     """Count an attempt as a failure against all limits of failures, or against none.
+
+    Parameters:
+        statement: made by ``attempting``.
+        values: the parameters of its SELECT.
 
     Raises:
         TooManyRequests: the attempt must wait, or a limit of the network or the account is spent.
@@ -176,7 +200,9 @@ async def begin_attempt(
     }
     await throttle.clean_occasionally()
     charges = [*attempts, *failures]
-    rows = await throttle.run(_BEGIN, {"key": key, **rules, **throttle.arrays(charges)})
+    rows = await throttle.run(
+        statement, {"key": key, **rules, **throttle.arrays(charges), **values}
+    )
     found = rows[0]
     if not found["is_counted"]:
         # The block may be newer than the statement's view of the table, and so unknown to it.
@@ -188,7 +214,7 @@ async def begin_attempt(
     except TooManyRequests:
         await throttle.run(_UNCOUNT, {"key": key})
         raise
-    return Attempt(key, tuple(failures), headers, found["is_known"])
+    return Attempt(key, tuple(failures), headers, found["is_known"], found)
 
 
 async def record_success(throttle: Throttle, attempt: Attempt) -> None:

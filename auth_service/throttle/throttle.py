@@ -75,9 +75,10 @@ SPENT: Final = f"""
                * 1000000 AS bigint) AS out_us,
            {NO_WAIT}
 """  # noqa: S608 - made of a constant
-"""SQL that selects what ``Throttle.settle`` reads, a row for each charge, from ``FROM_SPENT``."""
+"""SQL that selects what ``Throttle.settle`` reads from ``FROM_SPENT``: a row for each charge, which
+``place`` puts in order."""
 
-FROM_SPENT: Final = "FROM seen LEFT JOIN spent USING (key) ORDER BY place"
+FROM_SPENT: Final = "FROM seen LEFT JOIN spent USING (key)"
 
 
 def spending(*, which: str = "TRUE", condition: str = "TRUE") -> str:
@@ -91,7 +92,7 @@ def spending(*, which: str = "TRUE", condition: str = "TRUE") -> str:
     return _SPENDING.format(which=which, condition=condition)
 
 
-_SPEND: Final = Statement(f"WITH {spending()} {SPENT} {FROM_SPENT}")
+_SPEND: Final = Statement(f"WITH {spending()} {SPENT} {FROM_SPENT} ORDER BY place")
 
 # The planner knows the length of a parameter, but not of what a SELECT returns: with the length, it
 # would find a plan of its own for each execution, which takes longer than executing it.

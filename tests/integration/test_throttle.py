@@ -27,6 +27,7 @@ from tests.support.statements import statements
 SECRETS = Secrets(b"a secret of thirty-two characters")
 HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 ADA = "ada@example.org"
+ATTEMPT = attempts.attempting("SELECT 1")
 
 TIME_COLUMNS = {
     "throttle_rates": ("empty_at",),
@@ -133,7 +134,7 @@ class Tries:
 
     async def begin(self, network: str = HOME, account: str = ADA) -> Attempt:
         return await attempts.begin_attempt(
-            self.throttle, self.settings, account=account, network=network
+            self.throttle, self.settings, ATTEMPT, account=account, network=network
         )
 
     async def succeed(self, network: str = HOME, account: str = ADA) -> None:
