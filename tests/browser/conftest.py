@@ -3,7 +3,6 @@
 Each file sets ``pytestmark = pytest.mark.asyncio(loop_scope="module")`` to share an event loop.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -14,7 +13,7 @@ from playwright.async_api import Browser, async_playwright, expect
 
 from local.chromium import find_chromium
 from tests.support.site import Site, Visit, visiting
-from tests.support.system import System, ended
+from tests.support.system import System, at_work
 
 FLAGS = (
     "--no-sandbox",  # root cannot use the sandbox
@@ -33,8 +32,7 @@ Visiting = Callable[..., AbstractAsyncContextManager[Visit]]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(shared_system: System) -> AsyncIterator[Site]:
     site = await Site.on(shared_system, BLOG_LIMIT_POSTS=f"{POSTS_MAX}/3600")
-    with ended(*site.members):
-        await asyncio.gather(*(member.ready() for member in site.members))
+    async with at_work(*site.members):
         yield site
 
 

@@ -15,7 +15,7 @@ from tests.chaos.machines import Machines
 from tests.chaos.schedule import PROCESSES, Schedule
 from tests.support.processes import run
 from tests.support.proxy import proxy_to
-from tests.support.system import Member, System, ended
+from tests.support.system import Member, System, at_work
 
 HEARTBEAT_SECONDS: Final = 1.0
 """Instead of 15."""
@@ -122,8 +122,7 @@ async def staged(
             name: api if name == "auth-service api" else system.process(_command(name), **settings)
             for name in PROCESSES
         }
-        with ended(*processes.values()):
-            await asyncio.gather(*(process.ready() for process in processes.values()))
+        async with at_work(*processes.values()):
             account = {**system.account, **{name: str(each) for name, each in settings.items()}}
             yield Stage(machines, replace(system, account=account), processes)
 

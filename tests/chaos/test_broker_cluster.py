@@ -16,7 +16,7 @@ from tests.support.eventually import eventually
 from tests.support.load import loaded, sign_up
 from tests.support.settled import figure, grows, published, settled
 from tests.support.source import source_on
-from tests.support.system import System, ended
+from tests.support.system import System, at_work
 
 PROGRESS_SECONDS_MAX = 3.0
 """From the death of the node in use until a user who signed up then is in the replica."""
@@ -40,9 +40,7 @@ async def test_events_continue_within_seconds_when_the_node_in_use_is_killed(
     relay = elsewhere.process("auth-service relay")
     consumer = elsewhere.process("blog-service consumer")
     in_use, second, _ = cluster.nodes
-    with ended(relay, consumer):
-        relay.start()
-        await consumer.ready()
+    async with at_work(relay, consumer):
         async with loaded(auth_engine, per_second=100):
             await grows(partial(published, system.auth_url), 100)
             await asyncio.to_thread(in_use.kill)

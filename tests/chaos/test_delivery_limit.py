@@ -15,7 +15,7 @@ from tests.support.load import sign_up_many
 from tests.support.processes import run
 from tests.support.settled import figure, settled, unpublished
 from tests.support.source import DEAD, LIVE, Source
-from tests.support.system import System, ended
+from tests.support.system import System, at_work
 
 USERS = 40
 LIMIT = 3
@@ -54,8 +54,7 @@ async def test_an_operators_delivery_limit_loses_no_event(
     )
     relay = system.process("auth-service relay")
     consumer = system.process("blog-service consumer", BLOG_RETRY_SECONDS_MAX=0.5)
-    with ended(relay, consumer):
-        await asyncio.gather(relay.ready(), consumer.ready())
+    async with at_work(relay, consumer):
         async with without_write_access(blog_engine):
             await sign_up_many(auth_engine, USERS)
             await eventually(all_published)

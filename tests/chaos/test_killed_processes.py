@@ -21,7 +21,7 @@ from tests.support.load import loaded, sign_up_many
 from tests.support.relaying import Carried
 from tests.support.settled import figure, grows, last_applied, published, settled, unpublished
 from tests.support.source import Source
-from tests.support.system import Member, System, broker_behind_a_proxy, ended
+from tests.support.system import Member, System, at_work, broker_behind_a_proxy, ended
 
 QUICK = {"AUTH_RETRY_SECONDS_MAX": 0.2, "BLOG_RETRY_SECONDS_MAX": 0.2}
 
@@ -132,8 +132,7 @@ async def test_two_consumers_share_a_queue_and_agree(
         system.process("blog-service consumer", BLOG_PREFETCH=20, BLOG_BATCH_SIZE=10)
         for _ in range(2)
     ]
-    with ended(relay, *consumers):
-        await asyncio.gather(relay.ready(), *(consumer.ready() for consumer in consumers))
+    async with at_work(relay, *consumers):
         async with loaded(auth_engine, per_second=500) as load:
             await eventually(lambda: load.changes >= changes, within=120)
         await settled(system, source)
@@ -183,8 +182,7 @@ async def test_order_per_user_survives_takeovers_of_relays(
     recorded = await source.record()
     relays = [system.process("auth-service relay", **QUICK) for _ in range(2)]
     consumer = system.process("blog-service consumer")
-    with ended(*relays, consumer):
-        await asyncio.gather(consumer.ready(), *(relay.ready() for relay in relays))
+    async with at_work(*relays, consumer):
         async with loaded(auth_engine, per_second=400):
             for _ in range(kills):
                 active = await eventually(lambda: _active(relays), within=30)

@@ -22,7 +22,7 @@ from tests.support.load import loaded
 from tests.support.servers import own_rabbitmq
 from tests.support.settled import figure, grows, published, settled, unpublished
 from tests.support.source import Source, source_on
-from tests.support.system import System, broker_behind_a_proxy, ended
+from tests.support.system import System, at_work, broker_behind_a_proxy, ended
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +49,7 @@ async def test_a_broker_that_restarts_and_crashes_loses_nothing(
     count = partial(published, system.auth_url)
     relay = elsewhere.process("auth-service relay", **QUICK)
     consumer = elsewhere.process("blog-service consumer", **QUICK)
-    with ended(relay, consumer):
-        relay.start()
-        await consumer.ready()
+    async with at_work(relay, consumer):
         async with loaded(auth_engine, per_second=200) as load:
             await grows(count, 100)
             await asyncio.to_thread(mortal_rabbitmq.restart)
@@ -86,9 +84,7 @@ async def test_a_database_server_that_restarts_and_crashes_loses_nothing(
     engine = pooled(DatabaseSettings(database_url=system.auth_url))
     relay = system.process("auth-service relay", **QUICK)
     consumer = system.process("blog-service consumer", **QUICK)
-    with ended(relay, consumer):
-        relay.start()
-        await consumer.ready()
+    async with at_work(relay, consumer):
         async with loaded(engine) as load:
             for end in (server.stop, server.kill, server.stop, server.kill):
                 await grows(lambda: published(system.auth_url), 50)
@@ -138,9 +134,7 @@ async def test_consumers_cut_before_their_acknowledgements_lose_nothing(
         consumer = system.process(
             "blog-service consumer", BLOG_AMQP_URL=as_consumer(amqp_url), **QUICK
         )
-        with ended(relay, consumer):
-            relay.start()
-            await consumer.ready()
+        async with at_work(relay, consumer):
             async with loaded(auth_engine):
                 for _ in range(cuts):
                     await grows(users, 5)

@@ -1,6 +1,5 @@
 """The whole system with its four processes running."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pytest_asyncio
 from tests.support.auth_api import bearer, signed_up
 from tests.support.broker_accounts import as_consumer, as_relay
 from tests.support.proxy import Proxy
-from tests.support.system import COMMANDS, Member, System, broker_behind_a_proxy, ended
+from tests.support.system import COMMANDS, Member, System, at_work, broker_behind_a_proxy
 
 
 @dataclass
@@ -65,10 +64,8 @@ async def _running(system: System, **settings: object) -> AsyncIterator[Running]
         }
         processes = [system.process(command, **settings) for command in COMMANDS]
         auth_api, relay, blog_api, consumer = processes
-        with ended(*processes):
-            await asyncio.gather(*(process.ready() for process in processes))
-            async with auth_api.client() as auth, blog_api.client() as blog:
-                yield Running(system, auth, blog, auth_api, relay, blog_api, consumer, proxy)
+        async with at_work(*processes), auth_api.client() as auth, blog_api.client() as blog:
+            yield Running(system, auth, blog, auth_api, relay, blog_api, consumer, proxy)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tests.support.feeds import Item, as_feed, at_an_address, atom, rss
 from tests.support.http_server import served
 from tests.support.programs import python
 from tests.support.settled import figure
-from tests.support.system import Member, System, ended
+from tests.support.system import Member, System, at_work
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -129,8 +129,7 @@ async def service(shared_system: System) -> AsyncIterator[Service]:
     """
     system = shared_system
     auth, blog = (system.process(f"{name} api") for name in ("auth-service", "blog-service"))
-    with ended(auth, blog):
-        await asyncio.gather(auth.ready(), blog.ready())
+    async with at_work(auth, blog):
         create = "auth-service services create feed-importer --scope posts:write --json"
         account = json.loads((await system.command(create)).stdout)
         (system.folder / "api-key").write_text(f"{account['api_key']}\n")
@@ -204,8 +203,7 @@ async def test_nothing_is_written_for_a_deleted_author(importer: Importer) -> No
 
     system = importer.service.system
     relay, consumer = system.process("auth-service relay"), system.process("blog-service consumer")
-    with ended(relay, consumer):
-        await asyncio.gather(relay.ready(), consumer.ready())
+    async with at_work(relay, consumer):
         password, headers = {"password": PASSWORD}, importer.author_headers
         await importer.auth.request("DELETE", "/v1/me", json=password, headers=headers)
         await eventually(lambda: _is_deleted(importer))

@@ -12,7 +12,7 @@ from tests.support.auth_api import bearer, signed_up
 from tests.support.eventually import eventually
 from tests.support.inbox import fetch
 from tests.support.processes import run
-from tests.support.system import System, ended
+from tests.support.system import System, at_work
 
 SECRET = "a secret of more than thirty-two characters"
 MEMBERS = {
@@ -97,22 +97,19 @@ async def test_a_rotation_from_the_first_key_to_the_next(
 async def test_an_emergency_while_the_api_runs(system: System, operator: Operator) -> None:
     """After `keys revoke` the running API refuses the key's tokens and signs with another."""
     api = system.process("auth-service api", AUTH_SECRET=SECRET)
-    with ended(api):
-        await api.ready()
-        async with api.client() as client:
-            ada = await signed_up(client, "ada@example.org")
-            [leaked] = (await client.get("/.well-known/jwks.json")).json()["keys"]
+    async with at_work(api), api.client() as client:
+        ada = await signed_up(client, "ada@example.org")
+        [leaked] = (await client.get("/.well-known/jwks.json")).json()["keys"]
 
-            revoked = await operator.gets(f"revoke {leaked['kid']}")
+        revoked = await operator.gets(f"revoke {leaked['kid']}")
 
-            async def is_refused() -> bool:
-                answer = await client.get("/v1/me", headers=bearer(ada))
-                return answer.status_code == 401
+        async def is_refused() -> bool:
+            return (await client.get("/v1/me", headers=bearer(ada))).status_code == 401
 
-            await eventually(is_refused, within=5)
-            [successor] = (await client.get("/.well-known/jwks.json")).json()["keys"]
-            bob = await signed_up(client, "bob@example.org")
-            assert (await client.get("/v1/me", headers=bearer(bob))).status_code == 200
+        await eventually(is_refused, within=5)
+        [successor] = (await client.get("/.well-known/jwks.json")).json()["keys"]
+        bob = await signed_up(client, "bob@example.org")
+        assert (await client.get("/v1/me", headers=bearer(bob))).status_code == 200
 
     assert (revoked["state"], revoked["successor"]) == ("revoked", successor["kid"])
     assert "is revoked already" in await operator.says(f"revoke {leaked['kid']}")

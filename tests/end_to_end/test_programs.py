@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.support.processes import Process, run
-from tests.support.system import COMMANDS, System, ended
+from tests.support.system import COMMANDS, System, at_work
 
 HELP = [
     *("auth-service", "auth-service keys", "auth-service outbox", "auth-service replay"),
@@ -27,8 +27,7 @@ def test_each_group_of_commands_starts(tmp_path: Path) -> None:
 async def test_the_four_processes_start_report_and_end(system: System, tmp_path: Path) -> None:
     system = replace(system, installed=True)
     members = [system.process(command) for command in COMMANDS]
-    with ended(*members):
-        await asyncio.gather(*(member.ready() for member in members))
+    async with at_work(*members):
         shown = [
             await asyncio.to_thread(run, command, system.environment, tmp_path, installed=True)
             for command in STATUS

@@ -17,7 +17,7 @@ import pytest_asyncio
 from tests.end_to_end.conftest import Person, Running
 from tests.support.auth_api import PASSWORD, bearer
 from tests.support.eventually import eventually
-from tests.support.system import ended
+from tests.support.system import at_work
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -125,10 +125,8 @@ async def test_a_deleted_service_account_is_refused_within_a_second(shared: Runn
 async def rotating(shared: Running) -> AsyncIterator[httpx.AsyncClient]:
     jwks_url = f"{shared.auth_api.url}/.well-known/jwks.json"
     blog = shared.system.process("blog-service api", BLOG_JWKS_URL=jwks_url)
-    with ended(blog):
-        await blog.ready()
-        async with blog.client() as client:
-            yield client
+    async with at_work(blog), blog.client() as client:
+        yield client
 
 
 async def test_keys_rotate_without_one_refused_token_and_a_revoked_one_is_refused_in_time(

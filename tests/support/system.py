@@ -191,6 +191,14 @@ def ended(*processes: Process) -> Iterator[None]:
 
 
 @asynccontextmanager
+async def at_work(*members: Member) -> AsyncIterator[None]:
+    """Start the processes, wait until all are ready, and kill them in the end."""
+    with ended(*members):
+        await asyncio.gather(*(member.ready() for member in members))
+        yield
+
+
+@asynccontextmanager
 async def broker_behind_a_proxy(amqp_url: str) -> AsyncIterator[tuple[Proxy, str]]:
     """Run a proxy to the broker; yield it with the virtual host's URL through it."""
     parts = urlsplit(amqp_url)

@@ -18,7 +18,7 @@ from tests.support.eventually import eventually
 from tests.support.load import loaded
 from tests.support.processes import run
 from tests.support.settled import figure
-from tests.support.system import COMMANDS, Member, System, ended
+from tests.support.system import COMMANDS, Member, System, at_work
 
 AUTH = ("auth-service api", "auth-service relay")
 BLOG = ("blog-service api", "blog-service consumer")
@@ -118,8 +118,7 @@ async def running(system: System, **settings: object) -> AsyncIterator[Whole]:
     processes = {COMMANDS[0]: first, **others}
     auth = pooled(DatabaseSettings(database_url=system.auth_url))
     blog = pooled(BlogSettings(database_url=system.blog_url))
-    with ended(*processes.values()):
-        await asyncio.gather(*(process.ready() for process in processes.values()))
+    async with at_work(*processes.values()):
         async with loaded(auth, per_second=200) as load:
             await eventually(lambda: load.changes > 400)
         whole = Whole(with_account, processes, auth, blog)
