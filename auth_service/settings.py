@@ -76,10 +76,16 @@ def _previous_secret(text: SecretStr) -> bytes:
 
 
 class DatabaseSettings(database.DatabaseSettings, ServiceSettings):
-    """The auth database: what the migrations and ``status`` need."""
+    """The auth database: what every process needs."""
 
     model_config = SettingsConfigDict(env_prefix="AUTH_")
     application_name: ClassVar[str] = "auth-service"
+
+
+class MigrationSettings(database.MigrationSettings, DatabaseSettings):
+    """The migrations of the auth database."""
+
+    database_roles: Annotated[str, Field(min_length=1, max_length=40)] = "auth"
 
 
 class StatusSettings(DatabaseSettings):

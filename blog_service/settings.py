@@ -6,15 +6,22 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from replica import settings as of_a_replica
+from service_kit.database import settings as database
 from service_kit.process.rates import Rate
 from service_kit.process.setting_types import Audience, RateSetting
 
 
 class DatabaseSettings(of_a_replica.DatabaseSettings):
-    """The blog's database: all that the migrations need."""
+    """The blog's database: what every process needs."""
 
     model_config = SettingsConfigDict(env_prefix="BLOG_")
     application_name: ClassVar[str] = "blog-service"
+
+
+class MigrationSettings(database.MigrationSettings, DatabaseSettings):
+    """The migrations of the blog's database."""
+
+    database_roles: Annotated[str, Field(min_length=1, max_length=40)] = "blog"
 
 
 DeletedAuthors = Literal["remove", "keep"]

@@ -9,7 +9,8 @@ Not here: choosing the addresses (`system`).
 import json
 import os
 import shlex
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 from local.account import account_settings
 from local.environment import CHECKOUT_VARIABLE
@@ -40,9 +41,14 @@ class Addresses:
     ports: Ports
     issuer: str
     auth_database_url: str
+    """With the role of operators' commands, as the next one."""
     blog_database_url: str
     auth_amqp_url: str
     blog_amqp_url: str
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """By service, the address of its database for the migrations."""
+    roles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By service and kind of process, its address of the database."""
     checkout: str = str(ROOT)
     """The checkout that wrote the file: a copied checkout contains the file of the original."""
 
@@ -83,6 +89,11 @@ class Addresses:
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
             json.dump(asdict(self), f, indent=2)
         unfinished.rename(_FILE)
+
+    def role_of(self, service: str, kind: str) -> dict[str, str]:
+        """Return the settings by which a process differs from a command."""
+        address = self.roles.get(service, {}).get(kind)
+        return {} if address is None else {f"{service}_DATABASE_URL": address}
 
     def settings(self, prefix: str = "") -> dict[str, str]:
         """Return the settings of both services, or of the one with this prefix."""
@@ -129,7 +140,8 @@ class Addresses:
 
     def exports(self) -> str:
         """Return settings and URLs as shell exports."""
-        named = self.settings() | self.urls() | {CHECKOUT_VARIABLE: self.checkout}
+        owners = {f"{name}_MIGRATIONS_DATABASE_URL": url for name, url in self.owners.items()}
+        named = self.settings() | owners | self.urls() | {CHECKOUT_VARIABLE: self.checkout}
         return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in named.items())
 
 

@@ -56,6 +56,11 @@ def database_url(service: str) -> str | None:
     return None if folder == str(socket_folder(EMBEDDED)) else checked
 
 
+def migrations_url(service: str) -> str | None:
+    """Return the address for the migrations of a given database, from the environment, if any."""
+    return os.environ.get(f"{service}_MIGRATIONS_DATABASE_URL") or None
+
+
 def amqp_url(service: str) -> str | None:
     """Return the broker's addresses of a service, or of the other one, from the environment.
 

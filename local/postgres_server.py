@@ -27,13 +27,13 @@ class PostgresServer:
 
     def url(self, database: str, role: str | None = None, password: str | None = None) -> str:
         """Return the SQLAlchemy URL of a database, for `role` or the administering role."""
-        url = self._admin.set(database=database)
-        if role is not None:
-            # URL.set ignores None, and the administrator's password is not the role's.
-            url = URL.create(
-                url.drivername, role, password, url.host, url.port, database, url.query
-            )
-        return _render(url)
+        url = _render(self._admin.set(database=database))
+        return url if role is None else as_role(url, role, password)
+
+    @property
+    def password(self) -> str | None:
+        """The password of the administering role."""
+        return self._admin.password
 
     def is_reachable(self) -> bool:
         """Return whether a connection succeeds now; only that proves that a server runs."""
@@ -58,6 +58,12 @@ class PostgresServer:
     def clone_database(self, template: str, name: str, owner: str | None = None) -> bool:
         """Copy a database without open connections; False if the copy exists already."""
         return self._create(name, owner, template)
+
+    def admit(self, name: str, *roles: str, temporary_tables: bool = False) -> None:
+        """Let roles connect to a database, or also create temporary tables there."""
+        rights = "CONNECT, TEMPORARY" if temporary_tables else "CONNECT"
+        to = ", ".join(map(_name, roles))
+        self._administer(f"GRANT {rights} ON DATABASE {_name(name)} TO {to}")
 
     def drop_database(self, name: str) -> None:
         """Drop a database if it exists, and end the connections to it."""
@@ -84,7 +90,7 @@ class PostgresServer:
             is_new = False
         else:
             is_new = True
-        self._administer(f"REVOKE CONNECT ON DATABASE {_name(name)} FROM PUBLIC")
+        self._administer(f"REVOKE ALL ON DATABASE {_name(name)} FROM PUBLIC")
         return is_new
 
     def _administer(self, statement: str) -> None:
@@ -122,6 +128,23 @@ class PostgresServer:
     @property
     def _place(self) -> str:
         return f"at {self._admin.query.get('host') or self._admin.host or 'localhost'}"
+
+
+def as_role(url: str, role: str, password: str | None) -> str:
+    """Return the same address for another role."""
+    given = make_url(url)
+    # URL.set ignores None, and the password of one role is not another's.
+    return _render(
+        URL.create(
+            given.drivername,
+            role,
+            password,
+            given.host,
+            given.port,
+            given.database,
+            given.query,
+        )
+    )
 
 
 def _dsn(url: URL) -> str:

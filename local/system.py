@@ -7,6 +7,7 @@ started. `down` stops only what was started here, and keeps all data.
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
@@ -16,13 +17,13 @@ from local.account import ensure_account
 from local.addresses import Addresses, Ports, url
 from local.broker import require_login
 from local.broker_accounts import ensure_accounts
+from local.databases import Database, ensure_databases
 from local.errors import LocalError
 from local.keys import ensure_keys
 from local.lock import locked
 from local.paths import LOCAL, LOGS, ROOT, program
 from local.ports import free_port
 from local.postgres import embedded
-from local.postgres_server import PostgresServer
 from local.processes import BackgroundProcess
 from local.progress import say
 from local.rabbitmq import find_broker, private_node
@@ -48,19 +49,21 @@ def up() -> Addresses:
         with ThreadPoolExecutor() as beside:
             # The broker takes longest to start; the databases are created meanwhile.
             brokers = beside.submit(_broker_urls)
-            databases = _database_urls()
+            databases = ensure_databases()
             _migrate(databases)
-            ensure_account(databases["AUTH"])
+            ensure_account(databases["AUTH"].operator)
             auth_amqp_url, blog_amqp_url = brokers.result()
         before = Addresses.load()
         ports = _choose_ports(before)
         addresses = Addresses(
             ports=ports,
             issuer=url(ports.auth) if before is None else before.issuer,
-            auth_database_url=databases["AUTH"],
-            blog_database_url=databases["BLOG"],
+            auth_database_url=databases["AUTH"].operator,
+            blog_database_url=databases["BLOG"].operator,
             auth_amqp_url=auth_amqp_url,
             blog_amqp_url=blog_amqp_url,
+            owners={service: each.owner for service, each in databases.items()},
+            roles={service: dict(each.roles) for service, each in databases.items()},
         )
         addresses.save()
         _start(processes(addresses))
@@ -87,13 +90,20 @@ def down() -> None:
 def processes(addresses: Addresses) -> list[BackgroundProcess]:
     """Return the four processes, in the order in which they start."""
     ports = addresses.ports
-    # Each service gets only its own settings: a new key of the blog restarts the blog only.
-    auth, blog = addresses.settings("AUTH_"), addresses.settings("BLOG_")
+
+    def settings(service: str, kind: str) -> dict[str, str]:
+        # Each service gets only its own settings: a new key of the blog restarts the blog only.
+        prefix = service.upper()
+        return addresses.settings(f"{prefix}_") | addresses.role_of(prefix, kind)
+
     return [
-        BackgroundProcess("auth-api", ("auth-service", "api"), auth, ports.auth),
-        BackgroundProcess("relay", ("auth-service", "relay"), auth, ports.relay),
-        BackgroundProcess("blog-api", ("blog-service", "api"), blog, ports.blog),
-        BackgroundProcess("consumer", ("blog-service", "consumer"), blog, ports.consumer),
+        BackgroundProcess(name, (f"{service}-service", kind), settings(service, kind), port)
+        for name, service, kind, port in (
+            ("auth-api", "auth", "api", ports.auth),
+            ("relay", "auth", "relay", ports.relay),
+            ("blog-api", "blog", "api", ports.blog),
+            ("consumer", "blog", "consumer", ports.consumer),
+        )
     ]
 
 
@@ -164,23 +174,7 @@ def _broker_urls() -> tuple[str, str]:
     return found[RELAY], found[consumer("blog")]
 
 
-def _database_urls() -> dict[str, str]:
-    """Return a URL per service; on the embedded server, create its role and database."""
-    urls = {}
-    for service in environment.SERVICES:
-        url_given = environment.database_url(service)
-        if url_given is None:
-            name = service.lower()
-            server = embedded().start()
-            server.create_role(name)
-            server.create_database(name, owner=name)
-            url_given = server.url(name, role=name)
-        PostgresServer(url_given).execute("SELECT 1")
-        urls[service] = url_given
-    return urls
-
-
-def _migrate(databases: dict[str, str]) -> None:
+def _migrate(databases: Mapping[str, Database]) -> None:
     """Migrate both databases to the newest schema, in parallel.
 
     Raises:
@@ -191,7 +185,11 @@ def _migrate(databases: dict[str, str]) -> None:
         return subprocess.run(
             [str(program("alembic")), "-n", service.lower(), "upgrade", "head"],
             cwd=ROOT,
-            env=os.environ | {f"{service}_DATABASE_URL": databases[service]},
+            env=os.environ
+            | {
+                f"{service}_DATABASE_URL": databases[service].operator,
+                f"{service}_MIGRATIONS_DATABASE_URL": databases[service].owner,
+            },
             capture_output=True,
             text=True,
             timeout=_MIGRATION_TIMEOUT_SECONDS,

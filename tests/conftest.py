@@ -29,6 +29,7 @@ from local.rabbitmq import find_broker, private_node
 from service_kit.database.engines import pooled
 from tests.support.broker_accounts import as_consumer, as_relay
 from tests.support.builders import SOURCE
+from tests.support.database_roles import acting_as
 from tests.support.databases import Databases
 from tests.support.memory import folder_for_data
 from tests.support.pems import pem
@@ -184,14 +185,21 @@ def mortal_postgres() -> Iterator[tuple[EmbeddedPostgres, Databases]]:
 def relay_settings(auth_url: str, amqp_url: str) -> RelaySettings:
     """Settings of a relay between the fresh database and the fresh virtual host."""
     return RelaySettings(
-        _env_file=None, database_url=auth_url, amqp_url=as_relay(amqp_url), issuer=SOURCE
+        _env_file=None,
+        database_url=acting_as("auth_relay", auth_url),
+        amqp_url=as_relay(amqp_url),
+        issuer=SOURCE,
     )
 
 
 @pytest.fixture
 def consumer_settings(blog_url: str, amqp_url: str) -> ConsumerSettings:
     """Settings of a consumer between the fresh virtual host and the fresh database."""
-    return ConsumerSettings(_env_file=None, database_url=blog_url, amqp_url=as_consumer(amqp_url))
+    return ConsumerSettings(
+        _env_file=None,
+        database_url=acting_as("blog_consumer", blog_url),
+        amqp_url=as_consumer(amqp_url),
+    )
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from uuid import UUID, uuid5
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Row,
     Select,
     Uuid,
     any_,
@@ -28,8 +27,8 @@ from auth_service.outbox.backlog import COLUMNS, recorded_event
 from auth_service.outbox.table import outbox_events
 from auth_service.replays.model import Replay, Selection, confirmed_prefix
 from auth_service.replays.selection_sql import LAST, is_sent, of_users, recorded
-from auth_service.users.table import to_user, users
-from contracts.events import UserDeleted, UserTombstone, UserUpdated
+from auth_service.users.table import users
+from contracts.events import UserDeleted, UserState, UserTombstone, UserUpdated
 from contracts.events.envelope import StoredEvent
 
 STRETCH: Final = 50_000
@@ -139,6 +138,10 @@ async def _users(connection: AsyncConnection, replay: Replay, limit: int) -> Bat
     return Batch(begin, steps, end, is_last=len(rows) < limit)
 
 
+_STATE_COLUMNS = [*(users.c[name] for name in UserState.model_fields), users.c.deleted_at]
+"""The relay's role may read no others of these rows, such as passwords."""
+
+
 # Cached per replay: building the statement costs more than running it.
 @lru_cache(maxsize=8)
 def _recorded_after(selection: Selection) -> Select[Any]:
@@ -158,7 +161,7 @@ def _recorded_after(selection: Selection) -> Select[Any]:
 @lru_cache(maxsize=8)
 def _users_after(selection: Selection) -> Select[Any]:
     return (
-        select(users, func.statement_timestamp().label("read_at"))
+        select(*_STATE_COLUMNS, func.statement_timestamp().label("read_at"))
         .where(of_users(selection), users.c.id > bindparam("after", type_=Uuid))
         .order_by(users.c.id)
         .limit(bindparam("limit"))
@@ -170,7 +173,7 @@ _FOLLOWING = select(func.min(outbox_events.c.position)).where(
     outbox_events.c.position > bindparam("after", type_=BigInteger)
 )
 
-_TOMBSTONES = select(users, func.statement_timestamp().label("read_at")).where(
+_TOMBSTONES = select(*_STATE_COLUMNS, func.statement_timestamp().label("read_at")).where(
     users.c.id == any_(bindparam("ids", type_=ARRAY(Uuid))), users.c.deleted_at.is_not(None)
 )
 
@@ -179,12 +182,15 @@ async def _tombstones(
     connection: AsyncConnection, ids: list[UUID | None]
 ) -> dict[UUID | None, StoredEvent]:
     rows = await connection.execute(_TOMBSTONES, {"ids": ids})
-    return {row.id: _state(row) for row in rows}
+    return {row.id: _state(row) for row in rows.all()}
 
 
-def _state(row: Row[Any]) -> StoredEvent:
+def _state(row: Any) -> StoredEvent:
     data = (
-        to_user(row).state()
+        UserState(
+            **{name: getattr(row, name) for name in UserState.model_fields if name != "roles"},
+            roles=tuple(row.roles),
+        )
         if row.deleted_at is None
         else UserTombstone(id=row.id, version=row.version, deleted_at=row.deleted_at)
     )

@@ -11,8 +11,9 @@ import auth_service.throttle.table
 import auth_service.tokens.table
 import auth_service.users.table  # noqa: F401 - the tables register themselves
 from auth_service.db import metadata
-from auth_service.settings import DatabaseSettings
+from auth_service.rights import RIGHTS
+from auth_service.settings import MigrationSettings
 from migrations.environment import run
 from service_kit.process.load import load
 
-run([metadata], lambda: load(DatabaseSettings))
+run([metadata], RIGHTS, lambda: load(MigrationSettings))

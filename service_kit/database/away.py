@@ -31,6 +31,9 @@ UNSTORABLE_TEXT: Final = frozenset({"22021", "22P05"})
 LOCKED: Final = frozenset({"55P03", "40P01"})
 """SQLSTATEs of a wait for a lock that took too long, or that ended in a deadlock."""
 
+NO_RIGHT: Final = "42501"
+"""The SQLSTATE of a role without a right: the statement succeeds once the role has it."""
+
 _STATEMENT_WRONG: Final = ("22", "23", "42")
 """SQLSTATE classes of a statement that fails again: data, integrity, syntax."""
 
@@ -55,7 +58,7 @@ def cause_of(error: BaseException) -> Cause:
     state = sqlstate(error)
     if state in UNSTORABLE_TEXT:
         return Cause.TEXT
-    if state.startswith(_STATEMENT_WRONG) or is_misuse(error):
+    if (state.startswith(_STATEMENT_WRONG) and state != NO_RIGHT) or is_misuse(error):
         return Cause.STATEMENT
     return Cause.DATABASE
 
@@ -73,7 +76,10 @@ def is_locked(error: BaseException) -> bool:
 def describe(error: BaseException) -> str:
     """The error in words for an operator."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    return str(cause) or type(cause).__name__  # a time-out has no words of its own
+    said = str(cause) or type(cause).__name__  # a time-out has no words of its own
+    if sqlstate(error) == NO_RIGHT:
+        return f"{said}, for the role of …_DATABASE_URL (docs/runbook.md, permission denied)"
+    return said
 
 
 def is_misuse(error: BaseException) -> bool:

@@ -11,6 +11,18 @@ DatabaseUrl = Annotated[str, AfterValidator(address.checked)]
 """The address of a PostgreSQL database, always with the asyncpg driver."""
 
 
+class MigrationSettings(ServiceSettings):
+    """A mixin for the settings of a service's migrations.
+
+    A service's own subclass sets the default of ``database_roles``.
+    """
+
+    # The address for the migrations, as the owner of the tables. Default: that of the processes.
+    migrations_database_url: DatabaseUrl | None = None
+    # Prefix of the roles that get their rights from the migrations; those that exist.
+    database_roles: Annotated[str, Field(min_length=1, max_length=40)]
+
+
 class DatabaseSettings(ServiceSettings):
     """The address of a database, and the limits of requests to it.
 

@@ -19,6 +19,7 @@ from local.embedded_postgres import EmbeddedPostgres
 from local.node_configuration import NodePorts
 from local.private_rabbitmq import PrivateRabbitMQ
 from tests.support.broker_accounts import as_consumer, as_relay, create_vhost
+from tests.support.database_roles import admit_roles, create_roles
 from tests.support.databases import migrate
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy, proxy_to
@@ -72,6 +73,7 @@ class DatabaseMachine:
     def _start_first(self) -> None:
         self._primary.start().execute(KEEPS_COMMIT_TIMES)
         server = self._primary.restart()
+        create_roles(server)
         server.create_database(self._template)
         migrate(self.service, server.url(self._template))
 
@@ -92,6 +94,7 @@ class DatabaseMachine:
         server = self._primary.start()
         server.drop_database(self.service)
         server.clone_database(self._template, self.service)
+        admit_roles(server, self.service, self.service)
         if standby:
             copy_server(self._primary, self._standby.folder)
             self._standby.start()

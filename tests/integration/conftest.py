@@ -21,6 +21,7 @@ from tests.support.auth_api import AuthApi, made_admin, serving, signed_up
 from tests.support.builders import SOURCE
 from tests.support.commands import Command, commands_on
 from tests.support.content import People, people_of
+from tests.support.database_roles import acting_as
 from tests.support.inbox import Inbox
 from tests.support.mail_server import MailServer, mail_server
 from tests.support.mailboxes import Post, posting
@@ -85,15 +86,18 @@ def api_settings(
     """Settings of an auth API on the fresh database, out of reach of the checkout's ``.env``."""
     monkeypatch.chdir(tmp_path)
     return ApiSettings(
-        database_url=auth_url, issuer=SOURCE, private_key=SecretStr(private_pem), hashing_threads=2
+        database_url=acting_as("auth_api", auth_url),
+        issuer=SOURCE,
+        private_key=SecretStr(private_pem),
+        hashing_threads=2,
     )
 
 
 @pytest.fixture
 def api_environment(auth_url: str, private_pem: str) -> dict[str, str]:
-    """The environment of an auth API's process on the fresh database, with a port of its own."""
+    """The environment of an auth API's process and of commands, on the fresh database."""
     return {
-        "AUTH_DATABASE_URL": auth_url,
+        "AUTH_DATABASE_URL": acting_as("auth_operator", auth_url),
         "AUTH_ISSUER": SOURCE,
         "AUTH_PRIVATE_KEY": private_pem,
         "AUTH_PORT": str(free_port()),
@@ -137,7 +141,10 @@ async def root(api: AuthApi) -> dict[str, Any]:
 def blog_settings(blog_url: str, public_pem: str) -> blog_service.settings.ApiSettings:
     """Settings of a blog API on the fresh database."""
     return blog_service.settings.ApiSettings(
-        _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE
+        _env_file=None,
+        database_url=acting_as("blog_api", blog_url),
+        public_key=public_pem,
+        issuer=SOURCE,
     )
 
 
@@ -145,7 +152,7 @@ def blog_settings(blog_url: str, public_pem: str) -> blog_service.settings.ApiSe
 def command(blog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
     """``blog-service`` on the fresh database, out of reach of the checkout's ``.env``."""
     monkeypatch.chdir(tmp_path)
-    with commands_on(blog_url) as command:
+    with commands_on(acting_as("blog_operator", blog_url)) as command:
         yield command
 
 
@@ -156,7 +163,7 @@ def auth_command(auth_url: str, tmp_path: Path) -> AuthCommand:
     async def run_to_its_end(
         arguments: str, typed: str = "", **settings: str
     ) -> CompletedProcess[str]:
-        environment = {"AUTH_DATABASE_URL": auth_url, **settings}
+        environment = {"AUTH_DATABASE_URL": acting_as("auth_operator", auth_url)} | settings
         command = f"auth-service {arguments}"
         return await asyncio.to_thread(run, command, environment, tmp_path, typed=typed.encode())
 

@@ -21,6 +21,7 @@ from auth_service.users.model import NoSuchUser
 from auth_service.users.passwords import Passwords
 from service_kit.process.actors import operator
 from tests.support.auth_api import PASSWORD, AuthApi, Signed, assert_problem
+from tests.support.database_roles import acting_as
 from tests.support.forks import Fork
 from tests.support.in_turn import in_turn
 from tests.support.processes import run, words
@@ -51,7 +52,7 @@ class Commands:
         self._folder = folder
         self._environment = {
             "PATH": os.environ["PATH"],
-            "AUTH_DATABASE_URL": auth_url,
+            "AUTH_DATABASE_URL": acting_as("auth_operator", auth_url),
             "USER": "op",
         }
 

@@ -16,6 +16,7 @@ from auth_service.services.model import IssuedKey
 from auth_service.settings import ApiSettings, KeySettings
 from service_kit.database.engines import pooled
 from service_kit.http.problems import MEDIA_TYPE
+from tests.support.database_roles import as_owner
 from tests.support.eventually import eventually
 from tests.support.inbox import OnDatabase, execute
 
@@ -41,7 +42,8 @@ class AuthApi(httpx.AsyncClient, OnDatabase):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(network, 123))
         super().__init__(transport=transport, base_url="http://auth.test")
         self.context: Context = app.state.context
-        self.engine = self.context.engine
+        # As the owner of the tables in a test that ``serving`` serves, else as the API.
+        self.engine: AsyncEngine = getattr(app.state, "owner", self.context.engine)
 
     async def ask(
         self, who: Signed | None, method: str, path: str, body: Any = None, **params: Any
@@ -142,8 +144,12 @@ async def _create(
 async def serving(settings: ApiSettings) -> AsyncIterator[AuthApi]:
     """A client of the API, which runs in this process."""
     app = create_app(settings)
+    app.state.owner = pooled(
+        settings.model_copy(update={"database_url": as_owner(settings.database_url)})
+    )
     async with app.router.lifespan_context(app), AuthApi(app) as client:
         yield client
+    await app.state.owner.dispose()
 
 
 async def signed_up(api: httpx.AsyncClient, email: str) -> dict[str, Any]:

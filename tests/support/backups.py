@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy.engine import make_url
 
 from local.postgres_server import PostgresServer
+from tests.support.database_roles import RIGHTS, admit_roles
 
 
 class Backup:
@@ -23,6 +24,9 @@ class Backup:
         """Restore the database; connections to it end."""
         self._server.drop_database(self._name)
         self._server.clone_database(self._copy, self._name)
+        # A right to the database is not part of a copy: run the migrations, or grant it.
+        [service] = [each for each in RIGHTS if f"_{each}_" in self._name]
+        admit_roles(self._server, service, self._name)
 
     def drop(self) -> None:
         self._server.drop_database(self._copy)

@@ -18,6 +18,7 @@ from replica.inbox.apply import apply
 from service_kit.database.engines import pooled
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.database_roles import as_owner
 from tests.support.eventually import eventually
 from tests.support.inbox import apply_events, execute
 from tests.support.locks import until_waiting
@@ -180,7 +181,8 @@ async def disturbed(engine: AsyncEngine, insert: str, delete: str) -> AsyncItera
 @asynccontextmanager
 async def people_of(settings: ApiSettings, key: rsa.RSAPrivateKey) -> AsyncIterator[People]:
     """Run a blog with these settings; ``key`` signs the tokens."""
-    engine = pooled(settings)
+    # The test's own connections: it may do what the API may not.
+    engine = pooled(settings.model_copy(update={"database_url": as_owner(settings.database_url)}))
     async with blog_api(settings) as client:
         yield People(settings, client, engine, key)
     await engine.dispose()

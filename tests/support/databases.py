@@ -17,10 +17,12 @@ from sqlalchemy.engine import make_url
 from local.lock import locked
 from local.paths import CHECKOUT, LOCAL
 from local.postgres_server import PostgresServer
+from tests.support.database_roles import admit_roles, create_roles, prefix
 from tests.support.supply import Supply
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("auth", "blog")
+_WITH_RIGHTS = ("auth_service", "blog_service", "replica", "service_kit/database")
 
 
 @contextmanager
@@ -51,6 +53,8 @@ class Databases:
         self._server = server
         self._prefix = f"test_{CHECKOUT}_{worker}_"
         self._templates: dict[str, str] = {}
+        with locked(LOCAL / "templates.lock"):
+            create_roles(server)
         for left_over in _names(server, self._prefix):  # a previous run may have been killed
             server.drop_database(left_over)
         self._supplies = {
@@ -77,6 +81,7 @@ class Databases:
             self._templates[service] = migrated_template(self._server, service)
         name = f"{self._of(service)}{number}"
         self._server.clone_database(self._templates[service], name)
+        admit_roles(self._server, service, name)
         return name
 
     def _of(self, service: str) -> str:
@@ -86,7 +91,8 @@ class Databases:
 def migrated_template(server: PostgresServer, service: str) -> str:
     """Return the name of a database at the newest revision; create it if a migration changed."""
     digest = hashlib.sha256()
-    for file in sorted((ROOT / "migrations").rglob("*.py")):
+    rights = (file for folder in _WITH_RIGHTS for file in (ROOT / folder).glob("rights.py"))
+    for file in sorted([*(ROOT / "migrations").rglob("*.py"), *rights]):
         digest.update(file.read_bytes())
     prefix = f"test_{CHECKOUT}_template_{service}_"
     name = f"{prefix}{digest.hexdigest()[:8]}"
@@ -109,10 +115,13 @@ def _names(server: PostgresServer, prefix: str) -> list[str]:
 
 def migrate(service: str, url: str, revision: str = "head", *, command: str = "upgrade") -> None:
     """Run ``alembic`` for ``service`` as an operator does."""
-    variable = f"{service.upper()}_DATABASE_URL"
     subprocess.run(
         [str(Path(sys.executable).parent / "alembic"), "-n", service, command, revision],
-        env={"PATH": os.environ["PATH"], variable: url},
+        env={
+            "PATH": os.environ["PATH"],
+            f"{service.upper()}_DATABASE_URL": url,
+            f"{service.upper()}_DATABASE_ROLES": prefix(service),
+        },
         cwd=ROOT,
         check=True,
         capture_output=True,

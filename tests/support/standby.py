@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 
 from local.embedded_postgres import EmbeddedPostgres
 from local.postgres_server import PostgresServer
+from tests.support.database_roles import create_roles
 from tests.support.databases import migrate
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy, proxy_to
@@ -71,6 +72,7 @@ async def replicated(service: str) -> AsyncIterator[ReplicatedDatabase]:
 
 def _start(service: str, primary: EmbeddedPostgres, standby: EmbeddedPostgres) -> None:
     server = primary.start()
+    create_roles(server)
     server.create_database(service)
     migrate(service, server.url(service))
     copy_server(primary, standby.folder)

@@ -19,6 +19,7 @@ from service_kit.http import trusted
 from tests.support.auth_api import a_service_account
 from tests.support.broker_accounts import as_consumer, as_relay
 from tests.support.builders import SOURCE
+from tests.support.database_roles import acting_as
 from tests.support.databases import Databases
 from tests.support.processes import Process, run
 from tests.support.proxy import Proxy, proxy_to
@@ -66,13 +67,14 @@ class System:
 
     @property
     def environment(self) -> dict[str, str]:
+        """The settings of operators' commands; a process has a role of its own."""
         return {
-            "AUTH_DATABASE_URL": self.auth_url,
+            "AUTH_DATABASE_URL": acting_as("auth_operator", self.auth_url),
             "AUTH_AMQP_URL": as_relay(self.amqp_url),
             "AUTH_ISSUER": SOURCE,
             "AUTH_PRIVATE_KEY": self.private_pem,
             **LIMITS,
-            "BLOG_DATABASE_URL": self.blog_url,
+            "BLOG_DATABASE_URL": acting_as("blog_operator", self.blog_url),
             "BLOG_AMQP_URL": as_consumer(self.amqp_url),
             "BLOG_ISSUER": SOURCE,
             "BLOG_PUBLIC_KEY": self.public_pem,
@@ -81,8 +83,15 @@ class System:
 
     def process(self, command: str, port: int | None = None, /, **settings: object) -> "Member":
         """Return one of the processes, not started, on ``port`` or a free one."""
-        environment = self.environment | settings
+        environment = self.environment | self._role_of(command) | settings
         return _member(command, environment, self.folder, port, installed=self.installed)
+
+    def _role_of(self, command: str) -> dict[str, str]:
+        """The address of a process's own database, with its own role."""
+        service, _, kind = command.partition("-service ")
+        urls = {"auth": self.auth_url, "blog": self.blog_url}
+        address = acting_as(f"{service}_{kind}", urls[service])
+        return {f"{service.upper()}_DATABASE_URL": address}
 
     async def command(
         self, command: str, *, typed: str = "", code: int = 0, **settings: str
@@ -151,8 +160,8 @@ async def consumer_process(
     blog_url: str, amqp_url: str, folder: Path, **settings: object
 ) -> AsyncIterator[Member]:
     """Yield a blog's consumer that a test may start, with these settings; kill it in the end."""
-    account = as_consumer(amqp_url)
-    environment = {"BLOG_DATABASE_URL": blog_url, "BLOG_AMQP_URL": account, **settings}
+    role, account = acting_as("blog_consumer", blog_url), as_consumer(amqp_url)
+    environment = {"BLOG_DATABASE_URL": role, "BLOG_AMQP_URL": account, **settings}
     with ended(consumer := _member("blog-service consumer", environment, folder)):
         yield consumer
 
