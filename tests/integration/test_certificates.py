@@ -30,7 +30,7 @@ from tests.support.certificates import Issuer
 from tests.support.database_sessions import reading
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
-from tests.support.reconciling import Pair, proving
+from tests.support.reconciling import DAMAGE, Pair, proving
 from tests.support.settings import having
 from tests.support.settled import grows
 
@@ -117,10 +117,10 @@ async def test_time_in_which_users_differed_is_not_proved(
     """Even if a proof repaired them at once; while they differ nothing is certified."""
     async with proving(pair):
         await more(pair)
-        await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+        await pair.damage(DAMAGE["missing"])
         await eventually(lambda: fetch(pair.blog, "SELECT 1 FROM reconcile_runs OFFSET 1"))
         await more(pair)
-        await pair.damage("UPDATE users SET email = 'x' WHERE email = 'user3@example.org'")
+        await pair.damage(DAMAGE["corrupt"])
         differs = "SELECT 1 FROM current_proof WHERE run_id NOTNULL"
         await eventually(lambda: fetch(pair.blog, differs))
         during = await count(pair)
@@ -191,7 +191,7 @@ async def test_the_source_certifies_only_what_is_equal_and_follows(pair: Pair) -
             for previous in (forged.text, others.text, "rubbish", f"{first}=")
         ]
         versions = await _certified(source, await a_request(pair, DigestKind.VERSIONS))
-        await pair.damage("UPDATE users SET email = 'x' WHERE email = 'user3@example.org'")
+        await pair.damage(DAMAGE["corrupt"])
         damaged = await source.certificate(await a_request(pair))
 
     said = second.certificate

@@ -140,10 +140,8 @@ class TestTokens:
         assert (await api.me(first.json())).status_code == 200
         assert (await api.me(ada)).status_code == 401
         *_, event = await outbox(api.engine, UUID(ada["user"]["id"]))
-        [row] = await fetch(
-            api.engine,
-            "SELECT version, tokens_valid_after - now() < interval '2 s' AS is_back FROM users",
-        )
+        is_back = "tokens_valid_after - now() < interval '2 s' AS is_back"
+        [row] = await fetch(api.engine, f"SELECT version, {is_back} FROM users")
         assert (event.type, event.version, row.is_back) == ("user.updated", row.version, True)
 
     async def test_refreshing_issues_valid_tokens(self, api: AuthApi) -> None:

@@ -256,9 +256,7 @@ def test_the_digest_sql_works_with_any_table_alias(tables: dict[str, Table]) -> 
     state = a_state(roles=("a", "b"))
     tables["blog"].fill([state])
 
-    [row] = tables["blog"].rows(
-        f"SELECT {state_hash_sql('u')} = {state_hash_sql('s')} AS is_same"
-        " FROM users AS u JOIN users AS s USING (id)"
-    )
+    same = f"{state_hash_sql('u')} = {state_hash_sql('s')} AS is_same"
+    [row] = tables["blog"].rows(f"SELECT {same} FROM users AS u JOIN users AS s USING (id)")
 
     assert row["is_same"]

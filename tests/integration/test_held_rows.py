@@ -139,10 +139,7 @@ async def test_a_user_who_is_being_inserted_waits(inbox: Inbox) -> None:
     ("hold", "data"),
     [
         ("SELECT FROM heartbeats FOR UPDATE", Beat(number=2)),
-        (
-            "INSERT INTO revoked_keys VALUES ('held', now())",
-            RevokedKey(kid="held", revoked_at=NOON),
-        ),
+        ("INSERT INTO revoked_keys VALUES ('x', now())", RevokedKey(kid="x", revoked_at=NOON)),
     ],
     ids=["heartbeats", "revoked_keys"],
 )

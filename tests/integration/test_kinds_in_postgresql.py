@@ -31,11 +31,8 @@ ALL = repairable(repair=True, ahead=True, orphans=True)
 SOURCES = [(version, form) for version in (1, 2) for form in ("living", "deleted")]
 """A version and a form of each row that the source may have; the replica has more of both."""
 
-OURS = [
-    None,
-    (0, "provisional"),
-    *product((1, 2, 3), ("living", "changed", "deleted", "deleted later")),
-]
+FORMS = ("living", "changed", "deleted", "deleted later")
+OURS = [None, (0, "provisional"), *product((1, 2, 3), FORMS)]
 
 BEFORE = [None, Row(0, False), *(Row(*each) for each in product((1, 2, 3), (False, True)))]
 
@@ -58,13 +55,8 @@ class Case:
             return unknown(self.before, now)
         source = _row(self.source)
         assert source is not None
-        return difference(
-            source,
-            self.before,
-            now,
-            is_equal=self.source == self.now,
-            is_unpublished=self.is_unpublished,
-        )
+        seen = {"is_equal": self.source == self.now, "is_unpublished": self.is_unpublished}
+        return difference(source, self.before, now, **seen)
 
 
 def _row(state: State | None) -> Row | None:

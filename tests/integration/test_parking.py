@@ -113,10 +113,8 @@ async def test_no_race_leaves_a_body_of_a_deleted_user(blog_engine: AsyncEngine)
     users = [uuid4() for _ in range(300)]
 
     async def race(user_id: UUID, number: int) -> None:
-        both = [
-            park_deliveries(blog_engine, _unreadable(user_id)),
-            Content(blog_engine).delete(user_id),
-        ]
+        deleting = Content(blog_engine).delete(user_id)
+        both = [park_deliveries(blog_engine, _unreadable(user_id)), deleting]
         await asyncio.gather(*(both if number % 2 else reversed(both)))
 
     for start in range(0, len(users), 5):  # ten connections

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from prometheus_client import REGISTRY
@@ -27,15 +26,7 @@ from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.load import loaded
 from tests.support.proxy import Proxy
-from tests.support.reconciling import (
-    DELETED,
-    ORPHANS,
-    UNDELETED,
-    Pair,
-    prove_once,
-    proving,
-    watching,
-)
+from tests.support.reconciling import DAMAGE, Pair, prove_once, proving, watching
 from tests.support.settings import having
 
 INTERVAL_SECONDS = 0.2
@@ -99,11 +90,8 @@ async def stored_runs(pair: Pair) -> list[Any]:
 @asynccontextmanager
 async def measured(pair: Pair) -> AsyncIterator[tuple[Proxy, Source]]:
     """Ask the source through a proxy that counts bytes."""
-    async with (
-        pair.proxied() as (proxy, address),
-        Source(having(pair.settings, auth_url=address)) as source,
-    ):
-        yield proxy, source
+    async with pair.proxied() as (proxy, url), Source(having(pair.settings, auth_url=url)) as asked:
+        yield proxy, asked
 
 
 async def test_equal_tables_are_proved_by_a_few_hundred_bytes(pair: Pair) -> None:
@@ -121,18 +109,6 @@ async def test_equal_tables_are_proved_by_a_few_hundred_bytes(pair: Pair) -> Non
     assert 0 < bytes_sent - len(token) < EQUAL_BYTES_MAX
 
 
-DAMAGE = {
-    "missing": "DELETE FROM users WHERE email = 'user1@example.org'",
-    "stale": "UPDATE users SET version = version - 1 WHERE email = 'user2@example.org'",
-    "undeleted": f"{UNDELETED} WHERE id = md5('10')::uuid",
-    "corrupt": "UPDATE users SET email = 'x' WHERE email = 'user3@example.org'",
-    "ahead": "UPDATE users SET version = version + 1 WHERE email = 'user4@example.org'",
-    "orphan": ORPHANS.format(1),
-    "undone_deletion": f"{DELETED} WHERE email = 'user5@example.org'",
-    "provisional_orphan": (
-        f"INSERT INTO users (id, version, status) VALUES ('{uuid4()}', 0, 'provisional')"
-    ),
-}
 REPAIRED = {"missing": 1, "stale": 1, "undeleted": 1}
 NAMED = dict.fromkeys(DAMAGE.keys() - REPAIRED.keys(), 1)
 

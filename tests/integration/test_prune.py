@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -22,6 +23,7 @@ from tests.support.inbox import execute, fetch
 from tests.support.locks import after_waiting
 from tests.support.processes import AuthCommand
 from tests.support.relaying import outbox
+from tests.support.replaying import insert_replays
 from tests.support.settings import having
 
 MONTH = timedelta(days=30)
@@ -49,15 +51,6 @@ async def a_log(engine: AsyncEngine, *, old: int, young: int = 0) -> list[int]:
 async def positions(engine: AsyncEngine) -> list[int]:
     rows = await fetch(engine, "SELECT position FROM outbox_events ORDER BY position")
     return [row.position for row in rows]
-
-
-async def a_replay(engine: AsyncEngine, *, done: int, state: str, of: str = "log") -> None:
-    """Insert a replay of the whole log with that checkpoint."""
-    await execute(
-        engine,
-        "INSERT INTO replays (consumer, of, rate, requested_by, expected, done_position, state)"
-        f" VALUES ('blog', '{of}', 1, 'operator:op', 1, {done}, '{state}')",
-    )
 
 
 async def pruned_position(engine: AsyncEngine) -> int:
@@ -117,8 +110,9 @@ async def test_events_that_an_unfinished_replay_needs_stay(auth_engine: AsyncEng
     holding = [("running", "log"), ("paused", "log")]
     for state, of in [*holding, ("done", "log"), ("cancelled", "log"), ("running", "state")]:
         log = await a_log(auth_engine, old=8)
-        await a_replay(auth_engine, done=log[6], state="running")
-        await a_replay(auth_engine, done=log[3], state=state, of=of)
+        await insert_replays(auth_engine, done_position=log[6])
+        held: dict[str, Any] = {"done_position": log[3], "state": f"'{state}'", "of": f"'{of}'"}
+        await insert_replays(auth_engine, **held)
 
         pruned = await prune(auth_engine, MONTH)
 

@@ -16,7 +16,7 @@ from tests.support.database_sessions import end_sessions, holding
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
-from tests.support.reconciling import DELETED, ORPHANS, UNDELETED, Pair
+from tests.support.reconciling import DAMAGE, DELETED, ORPHANS, UNDELETED, Pair
 from tests.support.settings import having
 
 NEW = "1900000000000000"
@@ -207,7 +207,7 @@ class TestInFlight:
 
     async def test_without_a_heartbeat_there_is_no_verdict(self, pair: Pair) -> None:
         """Without one, late events cannot be told from lost ones."""
-        await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+        await pair.damage(DAMAGE["missing"])
         hasty = having(pair.settings, reconcile_wait_seconds=0.001)
         ended = await pair.reconcile(repair=True, settings=hasty)
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
@@ -241,7 +241,7 @@ async def test_another_source_gives_no_verdict_even_after_many_failures(pair: Pa
     """The history keeps the last run that names the source, beyond its usual length."""
     await pair.reconcile()
     await execute(pair.auth, "UPDATE source SET identity = gen_random_uuid()")
-    await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+    await pair.damage(DAMAGE["missing"])
     first = await pair.reconcile(repair=True)
     await pair.damage(
         "INSERT INTO reconcile_runs (reason, repairs, deletions_max, requested_at, started_at,"
@@ -262,10 +262,8 @@ async def test_another_source_gives_no_verdict_even_after_many_failures(pair: Pa
 async def test_only_a_repair_clears_a_suspicion(pair: Pair) -> None:
     """A comparison that finds drift leaves it to the automatic repair."""
     await eventually(lambda: fetch(pair.blog, "SELECT 1 FROM heartbeats"))
-    await pair.damage(
-        "DELETE FROM users WHERE email = 'user1@example.org'",
-        "UPDATE heartbeats SET suspicion = 'gap', suspected_at = now() - interval '1 second'",
-    )
+    gap = "suspicion = 'gap', suspected_at = now() - interval '1 second'"
+    await pair.damage(DAMAGE["missing"], f"UPDATE heartbeats SET {gap}")
 
     await pair.reconcile()
     looked = await fetch(pair.blog, "SELECT suspicion FROM heartbeats")

@@ -17,7 +17,7 @@ from service_kit.database.engines import pooled
 from tests.support.database_sessions import reading
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
-from tests.support.reconciling import Pair, paired, watching
+from tests.support.reconciling import DAMAGE, Pair, paired, watching
 from tests.support.settings import having
 
 
@@ -65,11 +65,7 @@ async def test_an_automatic_run_reports_what_it_may_not_repair(pair: Pair) -> No
     """It repairs missing rows; changed content and newer versions need an operator."""
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
-        await pair.damage(
-            "UPDATE users SET email = 'x' WHERE email = 'user1@example.org'",
-            "UPDATE users SET version = version + 1 WHERE email = 'user2@example.org'",
-            "DELETE FROM users WHERE email = 'user3@example.org'",
-        )
+        await pair.damage(DAMAGE["corrupt"], DAMAGE["ahead"], DAMAGE["missing"])
         await execute(pair.auth, "UPDATE source SET heartbeat = heartbeat + 3")
         await eventually(lambda: ended(pair, Reason.GAP))
 
@@ -83,7 +79,7 @@ async def test_heartbeat_numbers_that_run_backwards_start_a_comparison_only(pair
     """The source was restored from a backup, so its rows must not overwrite newer ones."""
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
-        await pair.damage("DELETE FROM users WHERE email = 'user3@example.org'")
+        await pair.damage(DAMAGE["missing"])
         await execute(pair.auth, "UPDATE source SET heartbeat = 0")
         await eventually(lambda: ended(pair, Reason.BACKWARDS))
     [run, *_] = await ended(pair, Reason.BACKWARDS)
@@ -94,7 +90,7 @@ async def test_heartbeat_numbers_that_run_backwards_start_a_comparison_only(pair
 async def test_a_scheduled_run_repairs_drift(pair: Pair) -> None:
     async with watching(pair, reconcile_every_seconds=0.5):
         await eventually(lambda: ended(pair, Reason.EMPTY))
-        await pair.damage("DELETE FROM users WHERE email = 'user3@example.org'")
+        await pair.damage(DAMAGE["missing"])
         await eventually(pair.agrees)
         assert await ended(pair, Reason.SCHEDULE)
 
@@ -140,10 +136,8 @@ async def test_lost_messages_are_detected_and_repaired_with_three_connections(
         async with watching(pair):
             await eventually(lambda: ended(pair, Reason.EMPTY))
             # Simulate lost messages about these users, and lost heartbeats.
-            await pair.damage(
-                "DELETE FROM users WHERE email LIKE 'user1_@%'",
-                "UPDATE users SET version = version - 1 WHERE email LIKE 'user2_@%'",
-            )
+            stale = "UPDATE users SET version = version - 1 WHERE email LIKE 'user2_@%'"
+            await pair.damage("DELETE FROM users WHERE email LIKE 'user1_@%'", stale)
             await execute(pair.auth, "UPDATE source SET heartbeat = heartbeat + 3")
             await eventually(lambda: ended(pair, Reason.GAP))
             await eventually(pair.agrees)

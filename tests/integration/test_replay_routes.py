@@ -12,7 +12,7 @@ from auth_service.replays.routes import COUNTS_AT_ONCE_MAX, _counting
 from service_kit.http.bearer import ON_BEHALF_OF, on_behalf_of
 from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer, signed_up
 from tests.support.blog_api import a_token
-from tests.support.replaying import AUDITED, fill
+from tests.support.replaying import AUDITED, fill, insert_replays
 
 REPLAYS = "/v1/admin/replays"
 NOWHERE = f"{REPLAYS}/00000000-0000-4000-8000-000000000000"
@@ -126,10 +126,8 @@ class TestOnBehalfOfAUser:
         headers |= on_behalf_of(ada["access_token"])
 
         made = await started(api, headers)
-        steered = [
-            await api.patch(f"{REPLAYS}/{made['id']}", json={"state": state}, headers=headers)
-            for state in ("paused", "running", "cancelled")
-        ]
+        where, states = f"{REPLAYS}/{made['id']}", ("paused", "running", "cancelled")
+        steered = [await api.patch(where, json={"state": s}, headers=headers) for s in states]
 
         user = f"user:{ada['user']['id']}"
         assert made["requested_by"] == user
@@ -298,10 +296,7 @@ class TestRefusals:
 
     async def test_too_many_replays_are_refused(self, operator: AuthApi) -> None:
         """409 when a hundred are unfinished; 503 while too many are counted."""
-        await operator.execute(
-            "INSERT INTO replays (consumer, of, rate, requested_by, expected)"
-            " SELECT 'x', 'log', 1, 'x', 0 FROM generate_series(1, 100)"
-        )
+        await insert_replays(operator.engine, 100)
         answer = await operator.post(REPLAYS, json={"to": "blog"})
         for _ in range(COUNTS_AT_ONCE_MAX):
             await _counting.acquire()

@@ -44,6 +44,7 @@ from tests.support.replaying import (
     CONSUMER,
     Replays,
     bind_replays,
+    insert_replays,
     killed,
     positions,
     replaying,
@@ -433,10 +434,7 @@ class TestSteering:
         assert requested.requested_by == ACTOR
 
     async def test_the_number_of_unfinished_replays_is_limited(self, replays: Replays) -> None:
-        await replays.execute(
-            "INSERT INTO replays (consumer, of, rate, requested_by, expected)"
-            f" SELECT 'x', 'log', 1, 'x', 0 FROM generate_series(1, {UNFINISHED_MAX})"
-        )
+        await insert_replays(replays.engine, UNFINISHED_MAX)
         with pytest.raises(TooManyReplays):
             await replays.start()
         await replays.execute("UPDATE replays SET state = 'done'")

@@ -67,11 +67,9 @@ async def versions(engine: AsyncEngine) -> dict[UUID, int]:
 async def test_every_version_is_above_the_floor_and_the_users_own(auth_engine: AsyncEngine) -> None:
     """Whichever of floor, clock and the user's own version is the highest."""
     await some_users(auth_engine, 3)
-    [beyond] = await returned(
-        auth_engine,
-        "INSERT INTO users (email, password_hash, version)"
-        f" VALUES ('ahead@example.org', 'x', {AHEAD + 7}) RETURNING id",
-    )
+    values = f"VALUES ('ahead@example.org', 'x', {AHEAD + 7}) RETURNING id"
+    insert = f"INSERT INTO users (email, password_hash, version) {values}"
+    [beyond] = await returned(auth_engine, insert)
     for number, floor in enumerate((FLOOR, AHEAD)):
         [clock] = await fetch(auth_engine, "SELECT extract(epoch FROM now()) * 1000000 AS now")
         done = await run_restored(auth_engine, floor=floor)

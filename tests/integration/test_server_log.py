@@ -168,11 +168,8 @@ async def test_errors_of_the_blog_log_nothing_personal(
     settler = Settler(USERS, consumer_settings, blog_there)
     user = a_state(email=address("ada"))
     swapped = [a_state(email=address("ada")), a_state(email="z" * 150 + address("long"))]
-    for state in (
-        user,
-        *swapped,
-        user.model_copy(update={"version": 2, "roles": ("r" * 64,) * 32}),
-    ):
+    wide = user.model_copy(update={"version": 2, "roles": ("r" * 64,) * 32})
+    for state in (user, *swapped, wide):
         await settler.settle([a_delivery(an_event(state))])
     body = user.model_dump_json().encode()
     for bad in (b"{" + body, body.replace(b'"version":1', b'"version":"' + MARK.encode() + b'"')):

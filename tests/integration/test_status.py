@@ -20,7 +20,7 @@ from tests.support.commands import Command
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, execute, fetch
 from tests.support.processes import Process
-from tests.support.reconciling import Pair
+from tests.support.reconciling import DAMAGE, Pair
 from tests.support.settings import having
 from tests.support.source import DEAD, LIVE, REPLAY
 
@@ -81,7 +81,7 @@ class TestStatus:
 
     async def test_a_healthy_replica_shows_all_figures(self, pair: Pair, command: Command) -> None:
         ended = await pair.reconcile()
-        await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+        await pair.damage(DAMAGE["missing"])
         await pair.reconcile(repair=True)
         await execute(pair.blog, A_SAMPLE)
 
@@ -141,12 +141,8 @@ class TestStatus:
         await inbox.source.publish_raw(b"given up", exchange="", routing_key=DEAD)
         for queue, messages in ((LIVE, 3), (REPLAY, 2), (DEAD, 1)):
             await inbox.source.has_ready(messages, queue)
-        await execute(
-            inbox.engine,
-            "INSERT INTO heartbeats (source, number, recorded_at)"
-            " VALUES ('x', 1, now() - interval '2 minutes')",
-            A_SAMPLE,
-        )
+        late = "INSERT INTO heartbeats (source, number, recorded_at) VALUES ('x', 1, now() - {})"
+        await execute(inbox.engine, late.format("interval '2 minutes'"), A_SAMPLE)
 
         figures = (await command("status --json")).figures
 
@@ -182,10 +178,7 @@ class TestReconcile:
         assert scripted.figures["findings"] is None
 
     async def test_drift_is_shown_by_kind_with_remedies(self, pair: Pair, command: Command) -> None:
-        await pair.damage(
-            "DELETE FROM users WHERE email = 'user1@example.org'",
-            "UPDATE users SET version = version + 1 WHERE email = 'user2@example.org'",
-        )
+        await pair.damage(DAMAGE["missing"], DAMAGE["ahead"])
 
         found = await command("reconcile")
         repaired = await command("reconcile --repair")
@@ -215,7 +208,7 @@ class TestReconcile:
     ) -> None:
         """A run that never compared changes no verdict, pins no source, and repairs nothing."""
         await command("reconcile")
-        await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+        await pair.damage(DAMAGE["missing"])
         before = _state((await command("status --json")).figures)
         away = {"BLOG_AUTH_URL": f"http://127.0.0.1:{unused_port}"}
         mistakes = {
@@ -306,4 +299,4 @@ A_SAMPLE = (
     " VALUES (gen_random_uuid(), 'consuming', 0.25, 1)"
 )
 DEPTHS = ("queue_depth", "replay_queue_depth", "dead_queue_depth")
-OF_TWO = "SELECT id FROM users WHERE email IN ('user1@example.org', 'user2@example.org')"
+OF_TWO = "SELECT id FROM users WHERE email IN ('user1@example.org', 'user4@example.org')"

@@ -22,7 +22,7 @@ from tests.support.database_sessions import committed, holding
 from tests.support.eventually import eventually
 from tests.support.inbox import apply_events, execute, fetch
 from tests.support.parked_messages import park_deliveries, rubbish
-from tests.support.reconciling import Pair, watching
+from tests.support.reconciling import DAMAGE, Pair, watching
 from tests.support.settings import having
 
 STATUS, SAMPLES = "/v1/sync/status", "/v1/sync/samples"
@@ -163,10 +163,7 @@ class TestReconcile:
     async def test_a_consumer_starts_a_requested_run(self, pair: Pair, operator: People) -> None:
         [user_id] = await pair.ids("roles = '{operator}'", 1)
         await pair.reconcile()
-        await pair.damage(
-            "UPDATE users SET email = 'x' WHERE email = 'user2@example.org'",
-            "UPDATE users SET version = version + 1 WHERE email = 'user3@example.org'",
-        )
+        await pair.damage(DAMAGE["corrupt"], DAMAGE["ahead"])
 
         response = await operator.client.post(RECONCILE, json={"repair": True})
         asked = response.json()
@@ -267,7 +264,7 @@ class TestReconcile:
         self, pair: Pair, operator: People
     ) -> None:
         """Here while it waits for a heartbeat; an ended run shows none."""
-        await pair.damage("UPDATE users SET email = 'x' WHERE email = 'user2@example.org'")
+        await pair.damage(DAMAGE["corrupt"])
 
         async def newest() -> dict[str, Any]:
             run: dict[str, Any] = (await operator.client.get(RECONCILE)).json()["items"][0]
@@ -314,11 +311,9 @@ class TestReadiness:
     async def test_metrics_count_unrepaired_users_by_kind(self, pair: Pair, people: People) -> None:
         nothing = dict.fromkeys(Kind, 0)
         assert await _differing(people) == nothing
-        await pair.damage(
-            "DELETE FROM users WHERE email IN ('user1@example.org', 'user2@example.org')",
-            "UPDATE users SET version = version + 1 WHERE email LIKE 'user4_@example.org'",
-            "UPDATE users SET email = 'x' WHERE email = 'user3@example.org'",
-        )
+        ahead = "UPDATE users SET version = version + 1 WHERE email LIKE 'user4_@example.org'"
+        two = "DELETE FROM users WHERE email IN ('user1@example.org', 'user2@example.org')"
+        await pair.damage(two, ahead, DAMAGE["corrupt"])
         await pair.reconcile()
         found = await _differing(people)
 

@@ -81,6 +81,19 @@ UNDELETED = (
 )
 """Gives deleted users of a replica an older state, in which they are alive."""
 
+DAMAGE = {
+    "missing": "DELETE FROM users WHERE email = 'user1@example.org'",
+    "stale": "UPDATE users SET version = version - 1 WHERE email = 'user2@example.org'",
+    "undeleted": f"{UNDELETED} WHERE id = md5('10')::uuid",
+    "corrupt": "UPDATE users SET email = 'x' WHERE email = 'user3@example.org'",
+    "ahead": "UPDATE users SET version = version + 1 WHERE email = 'user4@example.org'",
+    "orphan": ORPHANS.format(1),
+    "undone_deletion": f"{DELETED} WHERE email = 'user5@example.org'",
+    "provisional_orphan": "INSERT INTO users (id, version, status)"
+    " VALUES (gen_random_uuid(), 0, 'provisional')",
+}
+"""Lets one user of a replica differ in the way that is the key."""
+
 
 @dataclass(frozen=True)
 class Pair:

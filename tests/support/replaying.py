@@ -62,6 +62,17 @@ async def bind_replays(
     return queue
 
 
+async def insert_replays(engine: AsyncEngine, count: int = 1, **values: object) -> None:
+    """Insert replays of the whole log, running unless ``values`` differ, which are SQL."""
+    row = {"consumer": "'blog'", "of": "'log'", "rate": 1, "requested_by": "'x'", "expected": 1}
+    row |= values
+    await execute(
+        engine,
+        f"INSERT INTO replays ({', '.join(row)})"
+        f" SELECT {', '.join(map(str, row.values()))} FROM generate_series(1, {count})",
+    )
+
+
 async def started(engine: AsyncEngine, settings: RelaySettings, **request: Any) -> Replay:
     """Start a replay, at the highest rate by default."""
     return await start(engine, await planned(settings, **request), actor=ACTOR)
