@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from blog_service.replica_of_users import USERS
 from contracts.events import Beat, Heartbeat
@@ -142,14 +142,12 @@ async def test_postgresql_follows_numbers_as_the_pure_functions(blog_engine: Asy
         assert (source in covered) == heartbeat_numbers.covers(followed, next_number, at)
 
 
-async def test_a_suspicion_is_logged_once(
-    blog_engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
-) -> None:
-    await _apply(blog_engine, *(a_heartbeat(n, n) for n in (1, 2, 5, 6, 7)))
-    await _apply(blog_engine, a_heartbeat(8, 8), a_heartbeat(3, 30))
-    lines = [line for line in capsys.readouterr().out.splitlines() if "heartbeat.suspicion" in line]
-    assert ["gap" in line for line in lines] == [True, False]
-    assert ["backwards" in line for line in lines] == [False, True]
+async def test_a_suspicion_is_logged_once(blog_engine: AsyncEngine) -> None:
+    with capture_logs() as logs:
+        await _apply(blog_engine, *(a_heartbeat(n, n) for n in (1, 2, 5, 6, 7)))
+        await _apply(blog_engine, a_heartbeat(8, 8), a_heartbeat(3, 30))
+    logged = [(line["event"], line["kind"]) for line in logs]
+    assert logged == [("heartbeat.suspicion", kind) for kind in (GAP, BACKWARDS)]
 
 
 async def test_a_replica_that_was_restored_is_suspected(blog_engine: AsyncEngine) -> None:
@@ -194,20 +192,18 @@ async def test_a_heartbeat_is_known_to_have_arrived(blog_engine: AsyncEngine) ->
 
 
 async def test_a_lost_queue_makes_a_replica_that_knows_a_source_suspect(
-    blog_engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
+    blog_engine: AsyncEngine,
 ) -> None:
     """A replica without any heartbeat has lost nothing."""
-    await committed(blog_engine, note_queue_lost)
-    before = await _kind(blog_engine)
-    told_before = "heartbeat.suspicion" in capsys.readouterr().out
-    await _apply(blog_engine, a_heartbeat(1, 0))
+    with capture_logs() as logs:
+        await committed(blog_engine, note_queue_lost)
+        before, logged_before = await _kind(blog_engine), list(logs)
+        await _apply(blog_engine, a_heartbeat(1, 0))
+        await committed(blog_engine, note_queue_lost)
 
-    await committed(blog_engine, note_queue_lost)
-
-    assert before is None
-    assert not told_before
+    assert (before, logged_before) == (None, [])
     assert await _kind(blog_engine) is QUEUE_LOST
-    assert "queue_lost" in capsys.readouterr().out
+    assert [(line["event"], line["kind"]) for line in logs] == [("heartbeat.suspicion", QUEUE_LOST)]
 
 
 async def test_a_purged_queue_shows_as_a_gap(inbox: Inbox) -> None:
