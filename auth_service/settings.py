@@ -154,6 +154,8 @@ class KeySettings(DatabaseSettings):
 class ApiSettings(HttpSettings, KeySettings, OperatorSettings, StatusSettings):
     """``auth-service api``."""
 
+    is_api: ClassVar[bool] = True
+
     # `iss` of every token: the permanent name of this service. Its address may change.
     issuer: Issuer
     # The URL of this service for clients and browsers, in links in mails and in the metadata
@@ -280,6 +282,8 @@ class ApiSettings(HttpSettings, KeySettings, OperatorSettings, StatusSettings):
 
 class RelaySettings(StatusSettings):
     """``auth-service relay``."""
+
+    needs_own_session: ClassVar[bool] = True
 
     amqp_url: AmqpUrls
     # Publish one by one through the client library instead of in bulk: ten times slower, in case

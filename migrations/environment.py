@@ -78,7 +78,7 @@ async def _run(metadata: Sequence[MetaData], rights: Rights, settings: Settings)
         idle_in_transaction_ms=0,
     )
     address = settings.migrations_database_url or settings.database_url
-    engine = unpooled(address, session, names_statements=False)
+    engine = unpooled(address, session)
     # The lock has a transaction of its own, apart from those of the revisions. A pooler such as
     # pgbouncer may give every transaction another session, and would leave a session lock behind.
     async with engine.begin() as turn:

@@ -6,7 +6,7 @@ Error messages name a setting with the service's prefix.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -116,6 +116,8 @@ class SourceSettings(DatabaseSettings):
 class ApiSettings(HttpSettings, SourceSettings):
     """An API whose callers are checked against the replica."""
 
+    is_api: ClassVar[bool] = True
+
     port: Port = 8002
     # Issuer and audience of accepted tokens.
     issuer: Issuer
@@ -169,6 +171,8 @@ class StatusSettings(DatabaseSettings):
 
 class ReconcileSettings(SourceSettings):
     """The command ``reconcile``, and the consumer's own comparisons."""
+
+    needs_own_session: ClassVar[bool] = True
 
     database_connections_max: Annotated[int, Field(le=100), AfterValidator(_FOR_A_RUN)] = 10
     # How long to wait for a heartbeat that was asked for; behind a long queue it takes its time.

@@ -63,6 +63,7 @@ async def session(settings: ReconcileSettings) -> AsyncIterator[AsyncConnection]
             # What a crash of the server forgets is repaired by the next run; the verdict comes
             # from another session, whose commit waits for all that was before it.
             is_durable=False,
+            is_own=True,
             others={
                 "work_mem": WORK_MEMORY,
                 "temp_buffers": WORK_MEMORY,

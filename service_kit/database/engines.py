@@ -10,9 +10,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import asyncpg
 import structlog
@@ -24,11 +22,20 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from service_kit.database.address import TLS, Address, read
 from service_kit.database.away import DatabaseRefused, sqlstate
+from service_kit.database.pooler import (
+    REFUSES_PARAMETER,
+    WITHOUT_CACHE,
+    PooledConnection,
+    is_lent,
+    opening,
+)
 from service_kit.database.sessions import (
     AT_LEAST_ON,
     ENCODING,
+    NEEDS_OWN_SESSION,
     SINCE_17,
     Session,
+    UnsuitableDatabase,
     is_server_gone,
     is_session_gone,
     is_spent,
@@ -69,6 +76,10 @@ class Database(Protocol):
         """Where its tables are."""
 
     @property
+    def needs_own_session(self) -> bool:
+        """Whether the process cannot work through a pooler."""
+
+    @property
     def database_connections_max(self) -> int:
         """How many connections a pool has."""
 
@@ -89,6 +100,7 @@ def pooled(settings: Database) -> AsyncEngine:
         statement_ms=settings.statement_timeout_ms,
         lock_ms=settings.lock_timeout_ms,
         idle_in_transaction_ms=2 * settings.statement_timeout_ms,
+        is_own=settings.needs_own_session,
     )
     seconds = settings.statement_timeout_ms / 1000
     return _engine(
@@ -107,7 +119,6 @@ def unpooled(
     *,
     command_seconds: float | None = None,
     isolation_level: str | None = None,
-    names_statements: bool = True,
 ) -> AsyncEngine:
     """An engine whose every connection is a new session.
 
@@ -115,14 +126,11 @@ def unpooled(
         session: what it sets.
         command_seconds: when to give a statement up though the server is silent.
         isolation_level: as SQLAlchemy names it; None is read committed, in transactions.
-        names_statements: whether prepared statements stay in the session, by name. Behind a pooler
-            the next one to get that session would meet them.
     """
     options: dict[str, Any] = {"poolclass": NullPool}
     if isolation_level is not None:
         options["isolation_level"] = isolation_level
-    more = {} if names_statements else _WITHOUT_NAMES
-    return _engine(database_url, session, more, command_seconds=command_seconds, **options)
+    return _engine(database_url, session, command_seconds=command_seconds, **options)
 
 
 def autocommitting(engine: AsyncEngine) -> AsyncEngine:
@@ -134,17 +142,9 @@ def autocommitting(engine: AsyncEngine) -> AsyncEngine:
     return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
-_WITHOUT_NAMES: Final = {
-    "statement_cache_size": 0,  # the driver's
-    "prepared_statement_cache_size": 0,  # SQLAlchemy's
-    "prepared_statement_name_func": lambda: "",
-}
-
-
 def _engine(
     database_url: str,
     session: Session,
-    more: Mapping[str, Any] = MappingProxyType({}),
     *,
     command_seconds: float | None,
     **options: Any,
@@ -154,7 +154,6 @@ def _engine(
         "async_creator_fn": _Connector(session, address).connect,
         "timeout": CONNECT_TIMEOUT_SECONDS,
         "command_timeout": command_seconds,
-        **more,
     }
     engine = create_async_engine(
         address.url, hide_parameters=True, connect_args=arguments, **options
@@ -171,41 +170,70 @@ class _Connector:
         self._session = session
         self._address = address
         self._added = SINCE_17
+        self._is_pooled = False
         self._logged: str | None = None
 
     async def connect(self, *args: Any, **options: Any) -> "asyncpg.Connection[Any]":
-        """A session.
+        """A session, or a connection to a pooler that lends one for each transaction.
 
         Raises:
-            UnsuitableDatabase: the database has another encoding.
+            UnsuitableDatabase: the database has another encoding, or there is a pooler, and the
+                session has to be one of PostgreSQL itself.
         """
-        try:
-            driver = await self._connect(*args, **options)
-        except asyncpg.UndefinedObjectError:
-            if not self._added:
-                raise
-            self._added = {}  # an older server
-            driver = await self._connect(*args, **options)
+        driver = None if self._is_pooled else await self._directly(*args, **options)
+        if driver is None:
+            if self._session.is_own:
+                raise UnsuitableDatabase(NEEDS_OWN_SESSION)
+            self._is_pooled = True
+            driver = await self._through_pooler(*args, **options)
         try:
             require_suitable(
                 server_encoding=getattr(driver.get_settings(), "server_encoding", ENCODING),
                 database=options.get("database") or options["user"],
                 owner=options["user"],
             )
-            if self._session.is_durable:
-                await driver.execute(AT_LEAST_ON)
             _keep_alive(driver)
         except BaseException:
             driver.terminate()
             raise
         return driver
 
-    async def _connect(self, *args: Any, **options: Any) -> "asyncpg.Connection[Any]":
+    async def _directly(self, *args: Any, **options: Any) -> "asyncpg.Connection[Any] | None":
+        """A session with its settings; None if there is a pooler."""
+        try:
+            driver = await self._connect(self._session.startup() | self._added, *args, **options)
+        except asyncpg.UndefinedObjectError:
+            if not self._added:
+                raise
+            self._added = {}  # an older server
+            driver = await self._connect(self._session.startup(), *args, **options)
+        except asyncpg.ProtocolViolationError as error:
+            if REFUSES_PARAMETER in str(error):
+                return None
+            raise
+        try:
+            is_pooled = await is_lent(driver, f"{AT_LEAST_ON};" if self._session.is_durable else "")
+        except BaseException:
+            driver.terminate()
+            raise
+        if is_pooled:  # it ignores parameters
+            driver.terminate()
+            return None
+        return driver
+
+    async def _through_pooler(self, *args: Any, **options: Any) -> "asyncpg.Connection[Any]":
+        name = {"application_name": self._session.application_name}
+        driver = await self._connect(name, *args, **options, **WITHOUT_CACHE)
+        cast(PooledConnection, driver).opening = opening(self._session)
+        return driver
+
+    async def _connect(
+        self, settings: dict[str, str], *args: Any, **options: Any
+    ) -> "asyncpg.Connection[Any]":
         """Connect to the first server that responds and will do.
 
         Each has its share of the time: one whose machine has vanished must not use up all of it.
         """
-        settings = self._session.startup() | self._added
         servers = _servers(options.pop("host", None), options.pop("port", None))
         options["timeout"] /= len(servers)
         errors: list[Exception] = []

@@ -149,6 +149,7 @@ async def hold(settings: Database, lease: Lease) -> AsyncIterator[Leader]:
             lock_ms=min(settings.lock_timeout_ms, LOCK_TIMEOUT_MS),
             idle_in_transaction_ms=LEASE_SECONDS * 1000,
             others={**_LIMITS, **lease.settings},
+            is_own=True,
         ),
         command_seconds=statement_ms / 1000 + GRACE_SECONDS,
         isolation_level="AUTOCOMMIT",

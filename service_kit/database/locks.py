@@ -9,6 +9,9 @@ from contextlib import asynccontextmanager
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from service_kit.database.pooler import is_pooled
+from service_kit.database.sessions import NEEDS_OWN_SESSION, UnsuitableDatabase
+
 
 @asynccontextmanager
 async def advisory_lock(
@@ -22,8 +25,14 @@ async def advisory_lock(
         engine: the database.
         key: the lock's number, unique within the database: one of 64 bits or two of 32.
         waits: wait for a lock that another session has; then the connection is never None.
+
+    Raises:
+        UnsuitableDatabase: there is a pooler, which would lend the session and its lock to others.
     """
     async with engine.connect() as connection:
+        raw = await connection.get_raw_connection()
+        if is_pooled(raw.driver_connection):
+            raise UnsuitableDatabase(NEEDS_OWN_SESSION)
         try:
             if waits:
                 await connection.execute(select(func.pg_advisory_lock(*key)))

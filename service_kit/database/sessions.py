@@ -90,6 +90,8 @@ class Session:
         others: more startup parameters, which also override the common ones.
         is_durable: whether a commit is on disk before it is reported, since an acknowledgement or a
             response follows it.
+        is_own: whether it has to be a session of PostgreSQL itself, not one that a pooler lends for
+            a transaction: for locks, temporary tables and notifications.
     """
 
     application_name: str
@@ -99,6 +101,7 @@ class Session:
     idle_in_transaction_ms: int
     others: Mapping[str, str] = field(default_factory=dict)
     is_durable: bool = True
+    is_own: bool = False
 
     def startup(self) -> dict[str, str]:
         """The parameters that the session starts with."""
@@ -137,6 +140,12 @@ def require_suitable(*, server_encoding: str, database: str, owner: str) -> None
             f" is supported: create another one with {command}; run the migrations in it and"
             " set its address"
         )
+
+
+NEEDS_OWN_SESSION: Final = (
+    "…_DATABASE_URL leads to a pooler such as pgbouncer, and this needs sessions of its own, for"
+    " locks and notifications: give PostgreSQL's own address in …_DATABASE_DIRECT_URL"
+)
 
 
 def is_server_gone(sqlstate: str) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from service_kit.database import address
 from service_kit.process.settings import ServiceSettings
@@ -27,10 +27,18 @@ class DatabaseSettings(ServiceSettings):
     """The address of a database, and the limits of requests to it.
 
     A service's own subclass sets its prefix and ``application_name``, the name of its command.
+    ``is_api``: whether the process works through a pooler; others use ``database_direct_url`` if it
+    is set. ``needs_own_session``: whether it cannot work through one.
     """
 
     application_name: ClassVar[str]
 
+    is_api: ClassVar[bool] = False
+    needs_own_session: ClassVar[bool] = False
+
+    # PostgreSQL's own address, if the other one leads to a pooler such as pgbouncer: for everything
+    # but the APIs, which need no session beyond a transaction.
+    database_direct_url: DatabaseUrl | None = None
     database_url: DatabaseUrl
     # Requests beyond that wait for a connection; PostgreSQL slows down when given more at once.
     database_connections_max: Annotated[int, Field(ge=1, le=100)] = 10
@@ -39,3 +47,8 @@ class DatabaseSettings(ServiceSettings):
     lock_timeout_ms: Annotated[int, Field(ge=100)] = 2_000
     # The schema of the tables; the role's search_path is not used.
     database_schema: Annotated[str, Field(min_length=1, max_length=63)] = "public"
+
+    @field_validator("database_url")
+    @classmethod
+    def _or_directly(cls, url: str, info: ValidationInfo) -> str:
+        return url if cls.is_api else info.data.get("database_direct_url") or url

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from local.postgres_server import PostgresServer
 from tests.support.databases import ROOT, SERVICES, Databases, encoded
 from tests.support.eventually import eventually
+from tests.support.pgbouncer import pgbouncer
 from tests.support.processes import run
 
 COLUMNS = """
@@ -162,14 +163,15 @@ async def test_a_migration_that_waits_for_a_lock_gives_up(databases: Databases) 
 
 
 @pytest.fixture
-def probed(service: str, url: str, tmp_path: Path) -> str:
-    """Apply an extra revision that records its environment, and return the database's URL."""
+def probed(service: str, url: str, postgres: PostgresServer, tmp_path: Path) -> str:
+    """Apply an extra revision that records its environment, through a pooler; return the URL."""
     shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
     shutil.copy(ROOT / "alembic.ini", tmp_path)
     versions = tmp_path / "migrations" / service / "versions"
     head = max(path.name for path in versions.glob("0*.py"))[:4]
     (versions / "9999_probe.py").write_text(PROBE.format(head=head))
-    done = alembic(service, url, "upgrade", "head", folder=tmp_path)
+    with pgbouncer(postgres) as bouncer:
+        done = alembic(service, bouncer.url(url), "upgrade", "head", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     return url
 

@@ -35,6 +35,20 @@ HOSTILE = {
 """They apply at once, and none may change what the services do."""
 
 
+SHORT = {
+    "statement_timeout": "100ms",
+    "idle_in_transaction_session_timeout": "100ms",
+    "transaction_timeout": "200ms",
+    "default_transaction_isolation": "serializable",
+    "search_path": "nowhere",
+    "synchronous_commit": "off",
+    "intervalstyle": "sql_standard",
+}
+"""What an administrator may set in earnest. Through a pooler it applies until a transaction has
+begun, which takes less than any of these times. ``idle_session_timeout`` is not among them:
+pgbouncer drops a client to which it lends a session that has just been ended."""
+
+
 @contextmanager
 def set_on_role(
     server: PostgresServer, url: str, settings: Mapping[str, str] = HOSTILE
