@@ -16,8 +16,9 @@ from typing import Any, Protocol
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service_kit.database.away import DRIVER_ERRORS, IS_READ_ONLY, NotWritable
+from service_kit.database.away import DRIVER_ERRORS, IS_READ_ONLY, NotWritable, sqlstate
 from service_kit.database.engines import ends_session
+from service_kit.database.sessions import is_server_gone
 
 
 class RowLike(Protocol):
@@ -57,8 +58,10 @@ async def borrowed_driver(engine: AsyncEngine) -> AsyncIterator[Any]:
     try:
         yield driver
     except BaseException as error:
-        # A cancelled statement may still be at work, even a BEGIN.
-        if not isinstance(error, Exception) or ends_session(error) or driver.is_in_transaction():
+        # A cancelled statement may still be at work, even a BEGIN. Of a server that is no primary
+        # the pool's other sessions say so themselves, when they are taken.
+        is_whole = isinstance(error, Exception) and not driver.is_in_transaction()
+        if not is_whole or ends_session(error) or is_server_gone(sqlstate(error)):
             borrowed.invalidate()
         else:
             borrowed.close()
