@@ -22,6 +22,7 @@ from local.errors import LocalError
 from local.waiting import result_of
 from service_kit.broker.connection import BrokerTrouble, connect
 from service_kit.http import trusted
+from service_kit.process.broker_addresses import split_addresses
 
 _TIMEOUT_SECONDS = 10.0  # creating a virtual host takes half a second, on a busy machine a few
 
@@ -181,11 +182,14 @@ class Broker:
         return response.json() if response.content else None
 
 
-def as_user(amqp_url: str, user: str, password: str) -> str:
-    """Return the same address for another user."""
-    parts = urlsplit(amqp_url)
-    place = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{_quoted(user)}:{_quoted(password)}@{place}").geturl()
+def as_user(amqp_urls: str, user: str, password: str) -> str:
+    """Return the same addresses, separated by blanks, for another user."""
+    account = f"{_quoted(user)}:{_quoted(password)}"
+    parts = [urlsplit(each) for each in split_addresses(amqp_urls)]
+    return " ".join(
+        each._replace(netloc=f"{account}@{each.netloc.rpartition('@')[2]}").geturl()
+        for each in parts
+    )
 
 
 def require_login(amqp_urls: str) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.support.broker_cluster import BrokerCluster, broker_cluster
+from tests.support.broker_cluster import BrokerCluster, Node, broker_cluster
 from tests.support.eventually import eventually
 from tests.support.load import loaded, sign_up
 from tests.support.settled import figure, grows, published, settled
@@ -43,6 +43,7 @@ async def test_events_continue_within_seconds_when_the_node_in_use_is_killed(
     async with at_work(relay, consumer):
         async with loaded(auth_engine, per_second=100):
             await grows(partial(published, system.auth_url), 100)
+            await eventually(lambda: _is_used(in_use))
             await asyncio.to_thread(in_use.kill)
             began = time.monotonic()
             async with auth_engine.begin() as connection:
@@ -55,6 +56,12 @@ async def test_events_continue_within_seconds_when_the_node_in_use_is_killed(
         status = json.loads((await elsewhere.command("blog-service status --json")).stdout)
         assert status["queue_depth"] == 0
     assert seconds < PROGRESS_SECONDS_MAX
+
+
+async def _is_used(node: Node) -> bool:
+    """Return whether relay and consumer are connected to this node."""
+    names = await asyncio.to_thread(node.broker.connections, VHOST)
+    return sum(name.endswith(f":{node.ports.amqp}") for name in names) >= 2
 
 
 async def _is_known(system: System, user_id: UUID) -> bool:

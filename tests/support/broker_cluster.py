@@ -20,6 +20,7 @@ from local.broker import Broker, Origin
 from local.node_configuration import NodePorts
 from local.ports import LOOPBACK, free_port
 from local.waiting import wait_until
+from tests.support.broker_accounts import create_vhost
 from tests.support.eventually import eventually
 from tests.support.servers import folder_for_servers
 
@@ -82,8 +83,8 @@ class BrokerCluster:
         return " ".join(node.broker.amqp_url(vhost) for node in self.nodes)
 
     async def make_vhost(self, name: str) -> None:
-        """Make a virtual host, and wait until each node admits to it."""
-        await asyncio.to_thread(self.nodes[0].broker.create_vhost, name)
+        """Make a virtual host with the accounts, and wait until each node admits to it."""
+        await asyncio.to_thread(create_vhost, self.nodes[0].broker, name)
         for node in self.nodes:
             admits = partial(node.broker.accepts_login, name)
             await eventually(partial(asyncio.to_thread, admits))
