@@ -1,7 +1,8 @@
 """An administrator changes settings, ends sessions or makes PostgreSQL read-only meanwhile."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -14,8 +15,9 @@ from local.compare import compare
 from local.postgres_server import PostgresServer
 from tests.end_to_end.conftest import Person, Running
 from tests.support.auth_api import PASSWORD
+from tests.support.database_roles import acting_as
 from tests.support.eventually import eventually
-from tests.support.hostile import set_on_role
+from tests.support.hostile import HOSTILE, set_on_role
 from tests.support.system import COMMANDS, System
 
 CROWD = 100
@@ -26,7 +28,19 @@ READ_ONLY = {"default_transaction_read_only": "on"}
 
 @pytest.fixture
 def hostile(postgres: PostgresServer, system: System) -> Iterator[None]:
-    with set_on_role(postgres, system.auth_url), set_on_role(postgres, system.blog_url):
+    with set_on_processes(postgres, system):
+        yield
+
+
+@contextmanager
+def set_on_processes(
+    postgres: PostgresServer, system: System, settings: Mapping[str, str] = HOSTILE
+) -> Iterator[None]:
+    """Apply settings to the roles of all processes, inside the block."""
+    with ExitStack() as stack:
+        for kind in ("auth_api", "auth_relay", "blog_api", "blog_consumer"):
+            url = system.auth_url if kind.startswith("auth") else system.blog_url
+            stack.enter_context(set_on_role(postgres, acting_as(kind, url), settings))
         yield
 
 
@@ -89,9 +103,8 @@ async def test_a_database_that_was_read_only_for_a_moment(
     running: Running, postgres: PostgresServer
 ) -> None:
     """Every process reports that it is not ready, and works again by itself."""
-    auth_url, blog_url = running.system.auth_url, running.system.blog_url
     await works(running)
-    with set_on_role(postgres, auth_url, READ_ONLY), set_on_role(postgres, blog_url, READ_ONLY):
+    with set_on_processes(postgres, running.system, READ_ONLY):
         await asyncio.to_thread(end_sessions, postgres, running.system)
 
         async def all_know() -> bool:
