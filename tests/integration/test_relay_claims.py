@@ -15,13 +15,11 @@ from tests.model import product
 from tests.model.state import BEAT, Entry, Record
 from tests.support.builders import a_state, a_tombstone
 from tests.support.database_sessions import committed, reading
-from tests.support.databases import ROOT
-from tests.support.processes import run
+from tests.support.databases import migrate
 from tests.support.relaying import Pipe, recorded
 
 USERS = [UUID(int=number << 32) for number in range(1, 6)]
 
-ALEMBIC = ("alembic", "-n", "auth")
 
 BURST = 2_000
 """More changes of one user than a round has events."""
@@ -186,20 +184,18 @@ async def test_an_urgent_event_waits_for_none_that_is_set_aside(pipe: Pipe) -> N
     assert message.event.data.subject_version == 3
 
 
-async def test_a_backlog_from_before_the_upgrade_is_published(pipe: Pipe) -> None:
+async def test_a_backlog_from_before_the_upgrade_is_published(pipe: Pipe, auth_url: str) -> None:
     """Events that were recorded and not published by an older version, in order per user."""
-    database = {"AUTH_DATABASE_URL": pipe.settings.database_url}
-    down = await asyncio.to_thread(run, [*ALEMBIC, "downgrade", "0019"], database, ROOT)
+    await asyncio.to_thread(migrate, "auth", auth_url, "0019", command="downgrade")
     await pipe.execute(
         "INSERT INTO outbox_events (type, user_id, version, payload)"
         f" SELECT 'user.merged', '{USERS[0]}', n, '{{}}' FROM generate_series(1, 3) AS n"
     )
-    up = await asyncio.to_thread(run, [*ALEMBIC, "upgrade", "head"], database, ROOT)
+    await asyncio.to_thread(migrate, "auth", auth_url)
 
     await pipe.drained()
 
     messages = await pipe.rest()
-    assert (down.returncode, up.returncode) == (0, 0), down.stderr + up.stderr
     assert [message.headers["cloudEvents_subjectversion"][-1] for message in messages] == [*"123"]
 
 
