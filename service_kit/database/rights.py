@@ -10,6 +10,7 @@ with one role for everything works.
 Not here: creating roles, which takes an administrator.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -73,9 +74,13 @@ _ROLES: Final = text(
     " AND rolname <> current_user"
 )
 _OWN_TABLES: Final = text(
-    "SELECT tablename FROM pg_tables"
-    " WHERE schemaname = :schema AND pg_has_role(tableowner, 'USAGE')"
+    "SELECT relname, array_agg(attname::text) AS columns"
+    " FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
+    " WHERE relkind IN ('r', 'p') AND relnamespace = to_regnamespace(quote_ident(:schema))"
+    " AND attnum > 0 AND NOT attisdropped AND pg_has_role(relowner, 'USAGE') GROUP BY relname"
 )
+_PRIVILEGE: Final = re.compile(r"(\w+)(?: \(([^)]*)\))?")
+"""A privilege as GRANT lists it, and its columns if there are any."""
 _DATABASE: Final = text(
     "SELECT current_database() WHERE"
     " has_database_privilege(current_database(), 'CONNECT WITH GRANT OPTION')"
@@ -101,7 +106,8 @@ async def give_rights(
     """
     kinds = {role(prefix, kind): kind for kind in rights.kinds}
     present = set((await connection.execute(_ROLES, {"names": list(kinds)})).scalars())
-    tables = sorted((await connection.execute(_OWN_TABLES, {"schema": schema})).scalars())
+    own = (await connection.execute(_OWN_TABLES, {"schema": schema})).all()
+    tables = {row.relname: set(row.columns) for row in own}
     database = await connection.scalar(_DATABASE)
     sequences = [
         sequence
@@ -125,7 +131,7 @@ def _statements(
     kind: str,
     to: str,
     schema: str,
-    tables: Collection[str],
+    tables: Mapping[str, Collection[str]],
     database: str | None,
     sequences: Collection[str],
 ) -> list[str]:
@@ -136,10 +142,22 @@ def _statements(
     # What an earlier release needed and this one does not.
     statements += [f"REVOKE ALL ON {schema}.{quoted(table)} FROM {to}" for table in tables]
     statements += [
-        f"GRANT {privileges} ON {schema}.{quoted(table)} TO {to}"
+        f"GRANT {there} ON {schema}.{quoted(table)} TO {to}"
         for table, privileges in [*rights.of(kind), (REVISIONS, READ)]
-        if table in tables
+        if table in tables and (there := _on_columns(privileges, tables[table]))
     ]
     if kind == OPERATOR:
         statements += [f"GRANT USAGE, UPDATE ON SEQUENCE {name} TO {to}" for name in sequences]
     return statements
+
+
+def _on_columns(privileges: str, there: Collection[str]) -> str:
+    """Those privileges whose columns exist: an earlier revision has fewer."""
+    kept = []
+    for name, listed in _PRIVILEGE.findall(privileges):
+        columns = [column for column in listed.split(", ") if column in there]
+        if columns:
+            kept.append(f"{name} ({', '.join(columns)})")
+        elif not listed:
+            kept.append(name)
+    return ", ".join(kept)
