@@ -28,6 +28,7 @@ _CONTENT: Final = """
 """
 """All replicated fields of a row ``u``, the same on both sides."""
 
+# Triggers write as the owner: the roles of the processes have no rights here.
 _TABLE: Final = """
     CREATE SCHEMA chaos;
     CREATE TABLE chaos.history (
@@ -44,7 +45,7 @@ _TABLE: Final = """
 """
 
 _SOURCE: Final = f"""
-    CREATE FUNCTION chaos.recorded() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION chaos.recorded() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN
         INSERT INTO chaos.history (what, user_id, version, deleted, content, email, roles,
             urgent)
@@ -56,7 +57,7 @@ _SOURCE: Final = f"""
     CREATE TRIGGER chaos_recorded AFTER INSERT ON public.outbox_events
         FOR EACH ROW WHEN (NEW.user_id IS NOT NULL) EXECUTE FUNCTION chaos.recorded();
 
-    CREATE FUNCTION chaos.marked() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION chaos.marked() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN
         INSERT INTO chaos.history (what, user_id, version, deleted)
         VALUES (CASE WHEN NEW.payload IS NULL AND NEW.type <> 'user.deleted'
@@ -71,7 +72,7 @@ _SOURCE: Final = f"""
 """
 
 _REPLICA: Final = f"""
-    CREATE FUNCTION chaos.changed() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION chaos.changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     DECLARE
         statement text := current_query();
         u public.users := NEW;
@@ -100,7 +101,7 @@ _REPLICA: Final = f"""
             IS DISTINCT FROM (NEW.version, NEW.status, NEW.email, NEW.roles))
         EXECUTE FUNCTION chaos.changed();
 
-    CREATE FUNCTION chaos.parked() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION chaos.parked() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN
         INSERT INTO chaos.history (what, user_id) VALUES ('parked', NEW.user_id);
         RETURN NULL;
@@ -112,7 +113,7 @@ _REPLICA: Final = f"""
         place bigserial PRIMARY KEY, began timestamptz, in_flight bigint, differing json,
         findings json
     );
-    CREATE FUNCTION chaos.proved() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION chaos.proved() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN
         INSERT INTO chaos.proofs (began, in_flight, differing, findings)
         VALUES (NEW.tried_at, NEW.in_flight, NEW.differing, NEW.findings);
@@ -127,7 +128,7 @@ _REPLICA: Final = f"""
         place bigserial PRIMARY KEY, began timestamptz, in_flight bigint, differing json,
         findings json, reason text, repairs text[]
     );
-    CREATE FUNCTION chaos.ran() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION chaos.ran() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN
         INSERT INTO chaos.runs (began, in_flight, differing, findings, reason, repairs)
         VALUES (NEW.started_at, NEW.in_flight, NEW.differing, NEW.findings, NEW.reason,
