@@ -42,7 +42,7 @@ RIGHTS: Final = Rights(
             " pruned_position)",
         },
         "replays": {API: WRITE, RELAY: CHANGE},
-        "queues": {API: READ, RELAY: WRITE},
+        "queues": {API: READ, RELAY: ALL},
         # Triggers append for the writer of users; a check in the API locks and corrects; the relay
         # folds.
         "digest_changes": {API: ADD, RELAY: REMOVE},

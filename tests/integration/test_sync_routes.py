@@ -267,9 +267,9 @@ class TestReconcile:
         await pair.damage(DAMAGE["corrupt"])
 
         async def newest() -> dict[str, Any]:
-            run: dict[str, Any] = (await operator.client.get(RECONCILE)).json()["items"][0]
-            assert run["phase"] == "arriving"
-            return run
+            runs: list[dict[str, Any]] = (await operator.client.get(RECONCILE)).json()["items"]
+            assert [run["phase"] for run in runs] == ["arriving"]
+            return runs[0]
 
         # This delays heartbeats, and the query that looks for one.
         async with holding(pair.blog, "LOCK TABLE heartbeats"):
