@@ -137,6 +137,9 @@ class Context(NamedTuple):
     is_losing: bool = False
     is_behind: bool = False
     """Whether the source's standby is behind: a heartbeat may be lost, too."""
+    is_replica_behind: bool = False
+    """Whether the replica's standby is behind: what was applied before a failover, and not
+    acknowledged, is applied again after it."""
 
     def after(self, observed: Observed, rest: Log) -> "Context":
         """Return the context after an observation, and before the ``rest`` of the log."""
@@ -162,6 +165,8 @@ class Context(NamedTuple):
                 return self._replace(is_losing=observed.what is Seen.LOSING)
             case Seen.SOURCE_BEHIND | Seen.SOURCE_FAILED_OVER:
                 return self._replace(is_behind=observed.what is Seen.SOURCE_BEHIND)
+            case Seen.REPLICA_BEHIND | Seen.REPLICA_FAILED_OVER:
+                return self._replace(is_replica_behind=observed.what is Seen.REPLICA_BEHIND)
             case _:
                 return self
 
@@ -323,6 +328,8 @@ class _Search:
         may_fail = _ALWAYS | ({_FAULTS[observed.what]} if observed.what in _FAULTS else set())
         if context.is_losing:
             may_fail |= {Fault.PURGE}
+        if context.is_replica_behind and observed.what is Seen.APPLIED:
+            may_fail |= {Fault.REDELIVERY}
         asks = context.is_operators or observed.what is Seen.RESTORED
         comparisons = state.left.comparisons
         left = _PLENTY._replace(beats=int(context.is_behind), comparisons=comparisons)

@@ -47,6 +47,9 @@ SOUND = {
     " repaired 2, compared unclaimed, applied -4",
     "events are erased while several are sent": "committed 1, committed 2, published 1,"
     " committed -3, published 2, applied 2, published -3, confirmed -3, applied -3",
+    "a change is applied, and again after a failover that lost it": "committed 1, published 1,"
+    " confirmed 1, replica-behind, applied 1, committed 2, published 2, confirmed 2, applied 2,"
+    " replica-failed-over, applied 2",
     "a thawed relay repeats an event": f"{_LIFE}, published 1",
     "another consumer overtakes": "committed 1, published 1, confirmed 1, committed 2,"
     " published 2, confirmed 2, applied 2",
