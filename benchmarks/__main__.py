@@ -81,11 +81,14 @@ def main(
     # As after Ctrl-C: end the processes and remove what was created.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     scale = QUICK if quick else LONG if long else DEFAULT
+    sections: list[Section] = []
     try:
         refuse_others_exports()
         with staged() as stage:
-            about, sections = uvloop.run(_measure(stage, scale, names or list(MEASUREMENTS)))
+            chosen = names or list(MEASUREMENTS)
+            about = uvloop.run(_measure(stage, scale, chosen, sections))
     except (LocalError, CommandFailed, DidNotStart, TooSlow) as error:
+        show({}, sections)  # what was measured before costs half an hour
         typer.secho(str(error), err=True, fg="red")
         raise typer.Exit(1) from None
     show(about, sections)
@@ -96,18 +99,18 @@ def main(
 
 
 async def _measure(
-    stage: Stage, scale: Scale, names: Sequence[str]
-) -> tuple[dict[str, str], list[Section]]:
+    stage: Stage, scale: Scale, names: Sequence[str], sections: list[Section]
+) -> dict[str, str]:
+    """Append what ``names`` measure to ``sections``; return a description of the machine."""
     about = await machine(stage)
     before = other_work()
     await declare_names(stage)
-    sections = []
     for name in names:
         started = time.monotonic()
         sections.append(await MEASUREMENTS[name](stage, scale))
         say(f"{name}: {time.monotonic() - started:.0f} s")
     about["cores busy with other work"] = f"{before:.0f} % before, {other_work():.0f} % after"
-    return about, sections
+    return about
 
 
 if __name__ == "__main__":

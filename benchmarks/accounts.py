@@ -11,8 +11,12 @@ from local.ports import LOOPBACK
 
 
 async def create_account(stage: Stage) -> dict[str, str]:
-    """Create an account; return the replica's settings that identify it."""
+    """Create an account, in place of that of an earlier measurement.
+
+    Return the replica's settings that identify it.
+    """
     ensure_keys()
+    await stage.run(stage.auth_url, "TRUNCATE service_accounts CASCADE")
     issued = await answer(
         "services_create",
         [
