@@ -71,12 +71,7 @@ async def request_mail(
     """
     await _REQUEST.on(
         connection,
-        {
-            "recipient_id": user_id,
-            "mail_purpose": purpose.value,
-            "address_id": former_email_id,
-            "causes": list(request_networks.get()),
-        },
+        {"recipient_id": user_id, **_parameters(purpose, former_email_id)},
     )
 
 
@@ -90,10 +85,14 @@ async def request_mail_to(connection: AsyncConnection, email: str, purpose: Purp
     await connection.execute(text("SET LOCAL synchronous_commit TO off"))
     await _REQUEST_TO.on(
         connection,
-        {
-            "recipient_email": email,
-            "mail_purpose": purpose.value,
-            "address_id": None,
-            "causes": list(request_networks.get()),
-        },
+        {"recipient_email": email, **_parameters(purpose, None)},
     )
+
+
+def _parameters(purpose: Purpose, former_email_id: int | None) -> dict[str, object]:
+    """The parameters that both statements have."""
+    return {
+        "mail_purpose": purpose.value,
+        "address_id": former_email_id,
+        "causes": list(request_networks.get()),
+    }
