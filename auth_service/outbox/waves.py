@@ -196,14 +196,13 @@ class Waves:
 
     async def retry(self, leader: Leader, to: Publisher) -> Outcome | None:
         """Retry locked rows and set-aside types that are due; UNCONFIRMED if the broker is away."""
-        now = time.monotonic()
+        now, busy = time.monotonic(), self._busy
         async with leader.session() as connection:
             await self.held.retry(connection)
             probes = [
                 event
                 for event_type in self.unroutable.due(now)
-                if (event := await self._probe(connection, event_type))
-                and event.lane not in self._busy
+                if (event := await self._probe(connection, event_type)) and event.lane not in busy
             ]
         outcomes = await to.publish(probes)
         await self._settle(leader, probes, outcomes)
