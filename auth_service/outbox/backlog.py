@@ -41,6 +41,7 @@ from auth_service.outbox.table import LANE, outbox_events
 from contracts.events import UserDeleted
 from contracts.events.envelope import StoredEvent
 from service_kit.database.alone import fetch_rows
+from service_kit.database.sessions import NO_WAIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +156,8 @@ _CLAIM: Final = """
 _BY_LANE: Final = _CLAIM.format(urgent=_URGENT, in_turn=_IN_TURN)
 _BY_AGE: Final = _CLAIM.format(urgent=_URGENT, in_turn=_OLDEST)
 
-# A mark that is lost in a crash repeats an event, which changes nothing: no need to wait for the
-# disk. The setting ends with the statement's transaction.
-_NO_WAIT = text("(SELECT set_config('synchronous_commit', 'off', true)) = 'off'")
+# A mark that is lost in a crash repeats an event, which changes nothing.
+_NO_WAIT = text(f"(SELECT {NO_WAIT}) = 'off'")
 
 _MARK = (
     update(outbox_events)

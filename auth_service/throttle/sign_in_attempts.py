@@ -24,7 +24,6 @@ from auth_service.throttle.model import Charge, delays
 from auth_service.throttle.network import network_charges
 from auth_service.throttle.throttle import (
     FROM_SPENT,
-    NO_WAIT,
     REFUND,
     SPENT,
     Throttle,
@@ -33,6 +32,7 @@ from auth_service.throttle.throttle import (
 )
 from service_kit.database.alone import RowLike
 from service_kit.database.away import DATABASE_AWAY
+from service_kit.database.sessions import NO_WAIT
 from service_kit.database.statements import Statement
 from service_kit.http.rate_limits import rate_limit_headers
 from service_kit.process.clock import AHEAD_SQL

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.secrets import Secrets
 from auth_service.throttle.model import Balance, Charge, headers
 from service_kit.database.alone import RowLike
+from service_kit.database.sessions import NO_WAIT
 from service_kit.database.statements import Statement
 from service_kit.http.problems import Problem
 from service_kit.http.rate_limits import too_many_requests
@@ -30,9 +31,6 @@ CLEAN_EVERY: Final = 100
 
 CLEANED_MAX: Final = 1_000
 """Rows deleted from a table at once: more than are added in between, within milliseconds."""
-
-NO_WAIT: Final = "set_config('synchronous_commit', 'off', true)"
-"""For the statement's own transaction: losing it in a crash is not worth waiting for the disk."""
 
 # When everything spent has returned. A time beyond what the limit can last, plus what another
 # transaction may be ahead of this one, was set by a clock that was set back since.

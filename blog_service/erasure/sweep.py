@@ -27,6 +27,7 @@ from blog_service.erasure.due import due_posts, due_users, mark_swept
 from blog_service.erasure.model import POSTS_MAX, USERS_MAX, Swept, Unfinished
 from blog_service.settings import ConsumerSettings, DeletedAuthors
 from service_kit.database.rounds import repeat
+from service_kit.database.sessions import NO_WAIT
 
 log = structlog.get_logger()
 
@@ -40,8 +41,8 @@ LOCK_KEY: Final = 0x7573737765657021
 # estimates, so each id is looked up by index. If a crash of the server loses the commit, it loses
 # the marks too, and the next round repeats the work.
 _BEGIN = text(
-    """
-    SELECT pg_try_advisory_xact_lock(:key), set_config('synchronous_commit', 'off', true),
+    f"""
+    SELECT pg_try_advisory_xact_lock(:key), {NO_WAIT},
            set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
            set_config('enable_mergejoin', 'off', true)
     """

@@ -72,6 +72,10 @@ AT_LEAST_ON: Final = (
 """The first SQL of a durable session. It raises only settings below ``on``; a startup parameter
 cannot say "at least"."""
 
+NO_WAIT: Final = "set_config('synchronous_commit', 'off', true)"
+"""SQL for a transaction whose loss in a crash is not worth waiting for the disk; the setting ends
+with it."""
+
 
 class UnsuitableDatabase(OperatorError):
     """The database cannot hold what the services store."""
