@@ -75,7 +75,11 @@ async def _current_caller(request: Request, context: RequestContext) -> Caller:
     row = await _row(context, token)
     is_active = row.service_status in (None, "active")
     if not is_active or _is_revoked(token, row.service_tokens_valid_after):
-        log.info("token.refused", reason="its service account was deleted, disabled or cut off")
+        log.info(
+            "token.refused",
+            reason="its service account was deleted, disabled or cut off",
+            client_id=token.subject,
+        )
         raise invalid_token()
     return Service(id=token.subject, scopes=token.scopes)
 

@@ -224,7 +224,7 @@ class MailSender:
         """Log a failure, with ids and without an address."""
         about = {
             "mail": mail.id,
-            "user": str(mail.user_id),
+            "user_id": str(mail.user_id),
             "purpose": mail.purpose.value,
             "attempts": mail.attempts,
             "reason": reason,

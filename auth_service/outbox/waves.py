@@ -166,7 +166,7 @@ class Waves:
             if outcome is Outcome.CONFIRMED:
                 confirmed.append(event)
             elif outcome is Outcome.RETURNED and event.type not in self.unroutable:
-                self._postpone_type(event.type, now)
+                self._postpone_type(event, now)
         if confirmed:
             self.confirmed_at = now
             async with leader.session() as connection:
@@ -174,10 +174,10 @@ class Waves:
         for outcome, count in Counter(outcomes).items():
             metrics.published.labels(result=outcome.value).inc(count)
 
-    def _postpone_type(self, event_type: str, now: float) -> None:
-        self.unroutable.postpone(event_type, now)
-        self._releasing.discard(event_type)
-        log.warning("relay.set_aside", type=event_type)
+    def _postpone_type(self, event: RecordedEvent, now: float) -> None:
+        self.unroutable.postpone(event.type, now)
+        self._releasing.discard(event.type)
+        log.warning("relay.set_aside", type=event.type, **event.ids)
 
     async def _set_aside(self, leader: Leader, aside: dict[int, list[int]]) -> int:
         """Set events aside, by kind; return how many rows were not locked."""
@@ -212,7 +212,7 @@ class Waves:
             if outcome in (Outcome.CONFIRMED, Outcome.NACKED):
                 self.unroutable.remove(event.type)
                 self._releasing.add(event.type)
-                log.info("relay.released", type=event.type)
+                log.info("relay.released", type=event.type, **event.ids)
             else:
                 self.unroutable.postpone(event.type, now)
         async with leader.session() as connection:

@@ -43,6 +43,7 @@ from contracts.events import (
     rfc3339,
 )
 from contracts.events.names import URGENT_BINDING
+from contracts.traceparent import trace_id
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """CloudEvents asks every hop to carry 64 KiB; our events need under one."""
@@ -115,6 +116,11 @@ class StoredEvent:
     version: int | None = None
     traceparent: str | None = None
     is_urgent: bool = False
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The event's ids, for a log line."""
+        return _ids(self.event_id, self.user_id, self.traceparent)
 
 
 def encode(event: Event) -> Message:
@@ -227,6 +233,23 @@ def legible_type(message: Carrier) -> str | None:
     """Return the event type that ``message`` names, known or unknown; never raises."""
     named = _reader(message.headers or {})("type")
     return named[:ATTRIBUTE_LENGTH_MAX] if isinstance(named, str) else None
+
+
+def legible_ids(message: Carrier) -> dict[str, str]:
+    """Return the ids that ``message`` names, for a log line, even if it cannot be decoded.
+
+    Never raises. What has not the form of an id is left out, so that no content gets into a log.
+    """
+    read = _reader(message.headers or {})
+    event_id = None
+    with suppress(Undecodable):
+        event_id = _uuid(read("id"), "id")
+    return _ids(event_id, legible_user(message), read("traceparent"))
+
+
+def _ids(event_id: UUID | None, user_id: UUID | None, traceparent: object) -> dict[str, str]:
+    ids = {"event_id": event_id, "user_id": user_id, "trace_id": trace_id(traceparent)}
+    return {name: str(value) for name, value in ids.items() if value is not None}
 
 
 def _id_in(body: bytes) -> object:

@@ -104,7 +104,12 @@ async def follow(connection: AsyncConnection, heartbeat: Heartbeat) -> Outcome:
     if followed is None:
         return Outcome.STALE
     if followed.noticed:
-        log.warning("heartbeat.suspicion", kind=followed.noticed, number=heartbeat.data.number)
+        log.warning(
+            "heartbeat.suspicion",
+            kind=followed.noticed,
+            number=heartbeat.data.number,
+            event_id=str(heartbeat.id),
+        )
     return Outcome.APPLIED
 
 

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from contracts.events.envelope import legible_ids
 from contracts.sync.merge import Outcome
 from replica.inbox import metrics, waiting
 from replica.inbox.activity import Activity
@@ -30,7 +31,7 @@ from replica.inbox.faults import (
 )
 from replica.inbox.locked_rows import locked_users, require_unlocked_tables, shorten_lock_timeout
 from replica.inbox.parking import upsert
-from replica.inbox.stored import apply_stored, deleted_user
+from replica.inbox.stored import Carrier, apply_stored, deleted_user
 from replica.locks import lock
 from replica.settings import ConsumerSettings
 from replica.table import Replica
@@ -118,7 +119,7 @@ async def _try(
     metrics.messages.labels(outcome=outcome.value).inc()
     if outcome is not Outcome.PARKED:
         activity.applied += 1
-        log.info("message.retried", key=row.key, outcome=outcome.value)
+        log.info("message.retried", key=row.key, outcome=outcome.value, **_ids(row))
 
 
 async def _settle(
@@ -157,5 +158,9 @@ async def _park(
         properties=json.dumps(row.properties, sort_keys=True),
         body=row.body,
     )
-    log.warning("message.parked", reason=found.reason, error=found.error)
+    log.warning("message.parked", reason=found.reason, error=found.error, **_ids(row))
     return Outcome.PARKED
+
+
+def _ids(row: Row[Any]) -> dict[str, str]:
+    return legible_ids(Carrier.of(row.properties, row.body))

@@ -24,7 +24,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.events import Event, UserDeleted, UserEvent
-from contracts.events.envelope import Undecodable, decode, too_large
+from contracts.events.envelope import Undecodable, decode, legible_ids, too_large
 from contracts.sync.merge import Outcome
 from replica.inbox import metrics
 from replica.inbox.activity import Activity
@@ -243,7 +243,8 @@ class Settler:
 
         if batch:
             await self._patiently(store, holds=False)
-            log.warning("message.set_aside", reason=reason, messages=len(batch))
+            for delivery in batch:
+                log.warning("message.set_aside", reason=reason, **legible_ids(delivery))
             events = (event_of(delivery) for delivery in batch)
             self._activity.waiting_keys |= {key_of(event) for event in events if event is not None}
         for delivery in batch:
@@ -300,7 +301,9 @@ class Settler:
                 await clear_attempts(connection, message_hash(delivery))
 
         await self._patiently(store)
-        log.warning("message.parked", reason=found.reason, error=found.error)
+        log.warning(
+            "message.parked", reason=found.reason, error=found.error, **legible_ids(delivery)
+        )
         # Dead letters say nothing about our code.
         if delivery.queue == self._replica.queues.dead:
             return Outcome.PARKED

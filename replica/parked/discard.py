@@ -3,12 +3,15 @@
 Guarantees: a message is deleted and recorded, or neither. Only this code writes the records.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts.events.envelope import legible_ids
 from replica.inbox.parking import claim, unpark
+from replica.inbox.stored import Carrier
 from replica.inbox.table import discarded_messages
 from replica.parked.model import NoSuchMessage
 
@@ -16,8 +19,12 @@ BECAUSE_LENGTH_MAX: Final = 500
 """One or two sentences, which are stored permanently."""
 
 
-async def discard(engine: AsyncEngine, parked_id: int, *, because: str, actor: str) -> None:
+async def discard(
+    engine: AsyncEngine, parked_id: int, *, because: str, actor: str
+) -> Mapping[str, str]:
     """Delete a message permanently; its user is repaired by their next event, or by reconcile.
+
+    Returns the ids of its event, for a log line.
 
     Parameters:
         engine: the replica's database.
@@ -43,3 +50,4 @@ async def discard(engine: AsyncEngine, parked_id: int, *, because: str, actor: s
             )
         )
         await unpark(connection, parked_id)
+        return legible_ids(Carrier.of(row.properties, row.body))

@@ -1,7 +1,7 @@
 """The model of parked messages for operators. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -58,8 +58,12 @@ class WholeMessage(ParkedMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redriven:
-    """The result of redriving a message; ``failure`` says why it stays parked, if it does."""
+    """The result of redriving a message; ``failure`` says why it stays parked, if it does.
+
+    ``ids`` are those of its event, for a log line; none if another session has locked the message.
+    """
 
     id: int
     outcome: Outcome
     failure: Verdict | None = None
+    ids: Mapping[str, str] = field(default_factory=dict)

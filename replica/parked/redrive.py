@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from contracts.events.envelope import legible_ids
 from contracts.sync.merge import Outcome
 from replica.inbox.faults import (
     Verdict,
@@ -26,7 +27,7 @@ from replica.inbox.faults import (
 )
 from replica.inbox.locked_rows import is_any_table_locked
 from replica.inbox.parking import claim, park_again, unpark
-from replica.inbox.stored import apply_stored, deleted_user
+from replica.inbox.stored import Carrier, apply_stored, deleted_user
 from replica.inbox.table import parked_messages
 from replica.locks import lock
 from replica.parked.model import NoSuchMessage, Redriven
@@ -116,6 +117,7 @@ async def _redrive_in(
     row = await claim(connection, parked_id, waits=waits)
     if row is None:
         return None
+    ids = legible_ids(Carrier.of(row.properties, row.body))
     try:
         async with connection.begin_nested():
             outcome = await apply_stored(replica, connection, row)
@@ -124,9 +126,9 @@ async def _redrive_in(
             raise
         failure = verdict(error)
         await park_again(connection, parked_id, failure)
-        return Redriven(id=parked_id, outcome=Outcome.PARKED, failure=failure)
+        return Redriven(id=parked_id, outcome=Outcome.PARKED, failure=failure, ids=ids)
     await unpark(connection, parked_id)
-    return Redriven(id=parked_id, outcome=outcome)
+    return Redriven(id=parked_id, outcome=outcome, ids=ids)
 
 
 async def _deletes(connection: AsyncConnection, parked_id: int) -> UUID | None:

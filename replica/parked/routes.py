@@ -6,6 +6,7 @@ no log entry quotes one.
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Annotated, Final
 
@@ -138,8 +139,8 @@ async def post_discard(
 ) -> None:
     """Delete the message permanently, and record who did it and why, but not its content."""
     actor = user_actor(caller.id)
-    await discard(context.engine, parked_id, because=body.because, actor=actor)
-    log.info("message.discarded", parked_id=parked_id, actor=actor)
+    ids = await discard(context.engine, parked_id, because=body.because, actor=actor)
+    log.info("message.discarded", parked_id=parked_id, actor=actor, **_of_the_event(ids))
 
 
 def _note(redriven: Redriven, caller: ReplicaUser) -> None:
@@ -149,4 +150,14 @@ def _note(redriven: Redriven, caller: ReplicaUser) -> None:
         outcome=redriven.outcome.value,
         reason=redriven.failure.reason if redriven.failure else None,
         actor=user_actor(caller.id),
+        **_of_the_event(redriven.ids),
     )
+
+
+def _of_the_event(ids: Mapping[str, str]) -> dict[str, str | None]:
+    """Name the event and its user, if only to say that they are unknown.
+
+    Otherwise the line would name the request's user, who is the operator. The trace is the
+    request's.
+    """
+    return {name: ids.get(name) for name in ("event_id", "user_id")}

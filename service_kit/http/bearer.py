@@ -80,17 +80,22 @@ def invalid_token() -> Problem:
 async def verified_token(headers: Headers, verifier: Verifier) -> AccessToken:
     """Return the valid token of a request, a user's or a service's.
 
+    The request's later log lines name the user.
+
     Raises:
         Problem: 401 without a valid token, 503 without keys to verify with.
     """
     try:
-        return await verifier.verify(token_of(headers))
+        token = await verifier.verify(token_of(headers))
     except InvalidToken as error:
         log.info("token.refused", reason=error.reason)
         raise invalid_token() from None
     except KeysUnavailable:
         log.warning("token.no_keys")
         raise Problem(problems.UNAVAILABLE, headers={"Retry-After": KEYS_RETRY_SECONDS}) from None
+    if token.user_id is not None:
+        structlog.contextvars.bind_contextvars(user_id=str(token.user_id))
+    return token
 
 
 async def users_token(headers: Headers, verifier: Verifier) -> tuple[UUID, AccessToken]:

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import structlog
 
-_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+from contracts.traceparent import trace_id
 
 traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
 """The trace of the request at hand; None outside a request."""
@@ -86,14 +86,20 @@ def _frames_without_message(
 
 
 def traced(app: Asgi) -> Asgi:
-    """Middleware (ASGI): keep the caller's ``traceparent``, or a new one, during the request."""
+    """Middleware (ASGI): keep the caller's ``traceparent``, or a new one, during the request.
+
+    Its trace is named in the request's log lines.
+    """
 
     async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            sent = dict(scope["headers"]).get(b"traceparent", b"")
-            usable = _TRACEPARENT.fullmatch(sent)
-            traceparent.set(sent.decode() if usable else new_traceparent())
-        await app(scope, receive, send)
+            sent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
+            chosen = sent if trace_id(sent) else new_traceparent()
+            traceparent.set(chosen)
+            with structlog.contextvars.bound_contextvars(trace_id=trace_id(chosen)):
+                await app(scope, receive, send)
+        else:
+            await app(scope, receive, send)
 
     return call
 
@@ -124,6 +130,7 @@ def identified(app: Asgi) -> Asgi:
                 await app(scope, receive, send_with_id)
         finally:
             request_id.reset(token)
+            structlog.contextvars.unbind_contextvars("user_id")  # which ``bearer`` has bound
 
     return call
 

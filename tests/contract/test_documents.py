@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.log_ids import promised
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md")]
 
@@ -54,6 +56,14 @@ def test_every_log_event_is_documented() -> None:
     }
 
     assert logged | repeated == listed
+
+
+def test_real_lines_of_each_log_event_with_ids_are_tested() -> None:
+    """A test compares lines of the running code with each row of the table of ids."""
+    tests = "".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py"))
+    named = set(re.findall(r"\"([a-z_]+\.[a-z_]+|authn_\w+)\"", tests))
+    assert "assert_has_ids" in tests
+    assert promised().keys() <= named
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

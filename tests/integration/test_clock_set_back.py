@@ -29,6 +29,7 @@ from tests.support.content import people_of
 from tests.support.database_sessions import committed, reading
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
+from tests.support.log_ids import assert_has_ids
 from tests.support.relaying import outbox
 from tests.support.settings import having
 
@@ -156,12 +157,15 @@ class TestTokens:
 
     async def test_a_later_revocation_counts_from_now(self, api: AuthApi) -> None:
         """It also refuses tokens that were issued since the clock was set back."""
-        await signed_up(api, ADA["email"])
+        ada = await signed_up(api, ADA["email"])
         await execute(api.engine, REVOKED_NOW)
         await set_back(api.engine)
-        first = (await api.post("/v1/signin", json=ADA)).json()
-        everywhere = await api.post("/v1/signout?scope=global", headers=bearer(first))
+        with capture_logs() as lines:
+            first = (await api.post("/v1/signin", json=ADA)).json()
+            everywhere = await api.post("/v1/signout?scope=global", headers=bearer(first))
         assert everywhere.status_code == 204, everywhere.text
+        for event in ("user.tokens_brought_back", "authn_logout"):
+            assert_has_ids(lines, event, user_id=ada["user"]["id"])
 
         assert (await api.me(first)).status_code == 401
         second = (await api.post("/v1/signin", json=ADA)).json()

@@ -30,6 +30,7 @@ from tests.support.erasing import NOTHING, Content, Left, written_as_a_request
 from tests.support.eventually import eventually
 from tests.support.inbox import consuming, everything, is_at
 from tests.support.locks import until_waiting
+from tests.support.log_ids import assert_has_ids
 from tests.support.parked_messages import a_delivery, park_deliveries
 from tests.support.reconciling import Pair
 from tests.support.source import Source
@@ -539,6 +540,7 @@ class TestKeptSwept:
 
         told = [{name: log[name] for name in log if name.endswith("_id")} for log in logs]
         assert {log["event"] for log in logs} == {"erasure.slow"}
+        assert_has_ids(logs[:1], "erasure.slow")
         assert told == [{"user_id": str(ada)}, {"post_id": str(post)}]
 
     async def test_the_setting_is_the_consumers(self, content: Content) -> None:

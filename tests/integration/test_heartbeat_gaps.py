@@ -25,6 +25,7 @@ from tests.support.database_sessions import committed, holding, reading
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, execute, fetch, is_consuming
 from tests.support.locks import lock_waits
+from tests.support.log_ids import assert_has_ids
 from tests.support.source import LIVE
 
 GAP, BACKWARDS, QUEUE_LOST = SuspicionKind
@@ -148,6 +149,7 @@ async def test_a_suspicion_is_logged_once(blog_engine: AsyncEngine) -> None:
         await _apply(blog_engine, a_heartbeat(8, 8), a_heartbeat(3, 30))
     logged = [(line["event"], line["kind"]) for line in logs]
     assert logged == [("heartbeat.suspicion", kind) for kind in (GAP, BACKWARDS)]
+    assert_has_ids(logs, "heartbeat.suspicion")
 
 
 async def test_a_replica_that_was_restored_is_suspected(blog_engine: AsyncEngine) -> None:

@@ -26,6 +26,7 @@ from tests.support.auth_api import (
 )
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
+from tests.support.log_ids import assert_has_ids
 from tests.support.mailboxes import Post
 from tests.support.relaying import outbox
 from tests.support.statements import statements
@@ -267,6 +268,8 @@ async def test_nothing_logged_holds_an_address_or_a_token(
             event = {"4": "mail.requeued", "5": "mail.dropped"}[answer[0]]
             await eventually(partial(has_event, lines, event))
 
+    for event in ("mail.requeued", "mail.dropped"):
+        assert_has_ids(lines, event, user_id=ada["user"]["id"])
     # The test's mail server logs what it receives; those lines are not the service's.
     ours = [record.getMessage() for record in caplog.records if record.name != "mail.log"]
     written = repr(lines) + repr(ours)

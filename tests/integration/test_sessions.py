@@ -37,6 +37,7 @@ from tests.support.auth_api import ADA
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.locks import after_waiting, until_waiting
+from tests.support.log_ids import assert_has_ids
 from tests.support.relaying import outbox
 
 CROWD = 20
@@ -185,6 +186,7 @@ class TestReuse:
         assert (entry.subject, entry.details) == (str(ada.id), {"session_id": str(ada.session.id)})
         [line] = [line for line in logs if line["event"] == "authn_token_reuse"]
         assert line["session_id"] == str(ada.session.id)
+        assert_has_ids(logs, "authn_token_reuse", user_id=ada.id)
         assert ada.first not in str(logs)
         await ada.refused(child)
 

@@ -18,6 +18,7 @@ from auth_service.settings import ApiSettings
 from service_kit.process.rates import Rate
 from tests.support.auth_api import ADA, PASSWORD, AuthApi, assert_problem
 from tests.support.guesses import guesses_allowed
+from tests.support.log_ids import assert_has_ids
 from tests.support.processes import Process, running
 from tests.support.statements import statements
 
@@ -116,6 +117,7 @@ class TestWhatIsTold:
             ("authn_login_fail", None),
             ("authn_login_success", ada["user"]["id"]),
         ]
+        assert_has_ids(lines, "authn_login_success", user_id=ada["user"]["id"])
         networks = [line["network"] for line in tries]
         assert len(set(networks[:3])) == 1
         assert networks[3] != networks[0]

@@ -1,0 +1,23 @@
+"""Read a ``traceparent``: the trace and the step that led here, by W3C Trace Context. Pure.
+
+Only version 00 is read, which all senders write.
+"""
+
+import re
+from typing import Final
+
+_FORM: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+_SAMPLED: Final = 1
+"""The bit of the flags that says that the trace is recorded."""
+
+
+def trace_id(traceparent: object) -> str | None:
+    """Return the id of the trace, 32 hexadecimal digits; None if this is not a ``traceparent``."""
+    found = _FORM.fullmatch(traceparent) if isinstance(traceparent, str) else None
+    return found[1] if found else None
+
+
+def is_sampled(traceparent: str | None) -> bool:
+    """Tell whether the trace is recorded; False for what is not a ``traceparent``."""
+    return trace_id(traceparent) is not None and bool(int(str(traceparent)[-2:], 16) & _SAMPLED)
