@@ -12,6 +12,7 @@ from auth_service.services import commands as services
 from auth_service.tokens import commands as keys
 from service_kit.database.commands import on_database
 from service_kit.process.load import load
+from service_kit.process.program import program
 from service_kit.process.setting_commands import setting_commands
 from service_kit.process.terminal import (
     AsJson,
@@ -37,7 +38,7 @@ def _settings() -> "type[DatabaseSettings]":
     return DatabaseSettings
 
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = program(__doc__)
 app.add_typer(keys.app, name="keys")
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(replays.app, name="replay")

@@ -13,6 +13,7 @@ from replica.parked.commands import parked_commands
 from replica.reconcile.commands import reconcile
 from service_kit.database.commands import on_database
 from service_kit.process.load import load
+from service_kit.process.program import program
 from service_kit.process.setting_commands import setting_commands
 from service_kit.process.terminal import (
     AsJson,
@@ -40,13 +41,7 @@ def commands(
         prefix: of the service's settings, for examples.
         description: the first line of its help.
     """
-    app = typer.Typer(
-        no_args_is_help=True,
-        add_completion=False,
-        help=description,
-        # Each command gets it as its context's object.
-        context_settings={"obj": load_service},
-    )
+    app = program(description, context=load_service)
     app.command(epilog=f"Example: {prefix}AMQP_URL=amqp://localhost/ {name} consumer")(consumer)
     app.command(epilog=f"Example: {name} status --check")(status)
     app.command(epilog=f"Example: {name} reconcile --repair")(reconcile)
