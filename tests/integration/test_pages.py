@@ -1,7 +1,6 @@
 """The pages of both services: what browsers receive, and what the policy forbids."""
 
 import re
-import zipfile
 from pathlib import Path
 
 import httpx
@@ -16,7 +15,6 @@ from service_kit.http.problems import Code
 from service_kit.http.static_pages import MEDIA_TYPES, page_routes
 from tests.support.blog_api import blog_api
 from tests.support.builders import SOURCE
-from tests.support.processes import run
 
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "blog_service" / "web"
@@ -230,11 +228,3 @@ def test_the_page_has_the_blogs_text_limits() -> None:
     table = dict(re.findall(r"^const (\w+_LENGTH_MAX) = ([\d_]+);$", scripts, re.MULTILINE))
     limits = {name: value for name, value in vars(texts).items() if name.endswith("_LENGTH_MAX")}
     assert {name: int(value) for name, value in table.items()} == limits
-
-
-def test_the_wheel_contains_the_pages(tmp_path: Path) -> None:
-    built = run(f"hatchling build -t wheel -d {tmp_path}", {}, ROOT)
-    assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert {str(path.relative_to(ROOT)) for path in files()} <= set(names)
