@@ -17,6 +17,7 @@ include_patterns = ["*.md", "docs/**", "examples/**.md"]
 exclude_patterns = [".*"]
 suppress_warnings = ["misc.highlighting_failure"]  # Pygments knows no HAProxy configuration
 myst_heading_anchors = 4
+myst_enable_extensions = ["tasklist"]
 
 html_theme = "furo"
 html_title = project
