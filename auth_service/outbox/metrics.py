@@ -14,11 +14,11 @@ from auth_service.outbox.clock import LATEST
 from auth_service.outbox.model import pipe_status
 from auth_service.outbox.queues import QueueFigures, read_queues
 from auth_service.outbox.table import RELAY_LEASE
-from contracts.events import rfc3339
 from service_kit.database import lease
 from service_kit.database.clock import seconds_set_back
 from service_kit.process.clock import described
 from service_kit.process.readings import Reading, read_again
+from service_kit.process.times import time_text
 
 published = Counter(
     "usersync_relay_published",
@@ -119,7 +119,7 @@ class SetAside:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.type}: {self.events:,} since {rfc3339(self.since)} ({self.reason})"
+        return f"{self.type}: {self.events:,} since {time_text(self.since)} ({self.reason})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from contracts.events import rfc3339
 from service_kit.process.backoff import backoff_seconds
+from service_kit.process.times import time_text
 
 HEARTBEATS_MISSED_MAX: Final = 3
 """One heartbeat may be late after a pause of the machine or the database; three are a fault."""
@@ -137,6 +137,6 @@ def pipe_status(
     if held_rows:
         return f"behind: another session has locked {held_rows:,} rows that wait to be marked"
     if unpublished and oldest_age_seconds > BEHIND_SECONDS:
-        since = rfc3339(now - timedelta(seconds=oldest_age_seconds))
+        since = time_text(now - timedelta(seconds=oldest_age_seconds))
         return f"behind: {unpublished:,} events wait since {since}"
     return "publishing" if unpublished else "quiet"

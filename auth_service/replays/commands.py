@@ -19,6 +19,7 @@ from service_kit.process.id_lists import Ids, argument, ids_of, user_id
 from service_kit.process.load import load
 from service_kit.process.progress import SILENT_SECONDS
 from service_kit.process.terminal import AsJson, failing_with_a_sentence, instant, show
+from service_kit.process.times import time_text
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -145,7 +146,8 @@ def show_all(as_json: AsJson = False) -> None:
         return
     for replay in found:
         done = f"{replay.published:,} of {replay.expected:,}"
-        line = f"{replay.id}  {replay.created_at:%F %R}Z  {replay.consumer}  {replay.state}  {done}"
+        begun = time_text(replay.created_at)
+        line = f"{replay.id}  {begun}  {replay.consumer}  {replay.state}  {done}"
         print(f"{line}  {replay.trouble}" if replay.trouble else line)
 
 
@@ -219,10 +221,10 @@ async def _reporting(counting: Awaitable[R]) -> R:
 
 
 def _show(body: "PlanBody | ReplayBody", *, as_json: bool) -> None:
-    figures: dict[str, Any] = body.model_dump(mode="json")
     if as_json:
-        show(figures, as_json=True)
+        show(body.model_dump(mode="json"), as_json=True)
         return
+    figures: dict[str, Any] = body.model_dump()
     counted = figures.pop("by_type", {})
-    figures |= {name: ", ".join(figures[name]) or "all" for name in ("users", "types")}
+    figures |= {name: ", ".join(map(str, figures[name])) or "all" for name in ("users", "types")}
     show(figures | counted, as_json=False)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from contracts.sync.replay_limits import POSITION_MAX, RATE_MAX, TYPES, USERS_MAX
 from service_kit.process.errors import OperatorError
+from service_kit.process.times import time_text
 
 RATE_DEFAULT: Final = 1_000
 """Events a second. A consumer applies several times as many, so its live events have room. A
@@ -245,7 +246,7 @@ def require_in_log(selection: Selection, pruned: Pruned) -> None:
         return
     if since is not None and pruned.begins_at is not None and since > pruned.begins_at:
         return
-    begin = f"{pruned.begins_at:%FT%TZ}" if pruned.begins_at else "now"
+    begin = time_text(pruned.begins_at) if pruned.begins_at else "now"
     raise LogPruned(
         f"the log was pruned and begins after position {pruned.position} ({begin}): begin later, or"
         " replay the current state instead (--current-state; over HTTP current_state)"

@@ -10,6 +10,7 @@ from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
 from service_kit.process.load import load
 from service_kit.process.terminal import AsJson, failing_with_a_sentence
+from service_kit.process.times import time_text
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -86,7 +87,7 @@ def ensure(
             print(f"{name} has a valid key in {folder}")
             return
         files.save(Credentials(issued.id, issued.api_key))
-    print(f"{name} has a new key in {folder}, valid until {issued.expires_at:%F %R}Z")
+    print(f"{name} has a new key in {folder}, valid until {time_text(issued.expires_at)}")
 
 
 @app.command("list", epilog="Example: auth-service services list")
@@ -104,10 +105,10 @@ def show_all(as_json: AsJson = False) -> None:
         state = "" if service.status == "active" else f"  {service.status}"
         print(f"{service.name}  {service.id}  {' '.join(service.scopes)}{state}")
         for key in service.keys:
-            used = f"last used {key.last_used_at:%F %R}Z" if key.last_used_at else "never used"
-            end = f"expires {key.expires_at:%F %R}Z"
+            used = f"last used {time_text(key.last_used_at)}" if key.last_used_at else "never used"
+            end = f"expires {time_text(key.expires_at)}"
             if key.revoked_at:
-                end = f"revoked {key.revoked_at:%F %R}Z"
+                end = f"revoked {time_text(key.revoked_at)}"
             print(f"    {key.key_id}  {end}  {used}")
 
 
@@ -206,5 +207,5 @@ def _show_issued(issued: "IssuedKey", *, as_json: bool) -> None:
     print(f"API key     {issued.api_key}")
     print(f"key id      {issued.key_id}")
     print(f"scopes      {' '.join(issued.scopes)}")
-    print(f"expires     {issued.expires_at:%F %R}Z")
+    print(f"expires     {time_text(issued.expires_at)}")
     print("The key cannot be shown again: store it where the service reads its secrets.")

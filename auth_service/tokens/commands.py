@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from auth_service.tokens.model import BITS, BITS_MIN, Keys, SigningKey, utc_text
+from auth_service.tokens.model import BITS, BITS_MIN, Keys, SigningKey, reached_text
 from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
 from service_kit.process.load import load
@@ -181,11 +181,11 @@ def _of(key: SigningKey, keys: Keys) -> dict[str, Any]:
 
 def _in_words(key: SigningKey, keys: Keys) -> str:
     if (at := keys.may_be_activated_at(key)) is not None:
-        return f"may be activated from {utc_text(at)}" if at > keys.now else "may be activated"
+        return f"may be activated from {reached_text(at)}" if at > keys.now else "may be activated"
     if (at := keys.leaves_at(key)) is not None:
-        return f"{'leaves' if at > keys.now else 'left'} the key set at {utc_text(at)}"
+        return f"{'leaves' if at > keys.now else 'left'} the key set at {reached_text(at)}"
     if key.revoked_at is not None:
-        return f"revoked at {utc_text(key.revoked_at)}"
+        return f"revoked at {reached_text(key.revoked_at)}"
     return f"has signed for {keys.active_for_days(key)} days"
 
 

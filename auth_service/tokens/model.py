@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from contracts.encodings import base64url_bytes
 from service_kit.process.errors import OperatorError
+from service_kit.process.times import time_text
 
 BITS_MIN: Final = 2048
 """Verifiers refuse shorter keys (``contracts.tokens.keys.RSA_BITS_MIN``; a test compares them)."""
@@ -175,7 +176,7 @@ class Keys:
         at = self.may_be_activated_at(key)
         if at is not None and self.now < at and not force:
             raise TooSoon(
-                f"{key.kid} may be activated from {utc_text(at)}, when every verifier has"
+                f"{key.kid} may be activated from {reached_text(at)}, when every verifier has"
                 " it; --force activates it now, and tokens may be refused until then"
             )
 
@@ -234,10 +235,10 @@ def import_step(
     return None
 
 
-def utc_text(at: datetime) -> str:
-    """Format a time for people, in UTC, rounded up to the second."""
+def reached_text(at: datetime) -> str:
+    """Format a time that has to be reached, rounded up: in that second it is."""
     full = at if at.microsecond == 0 else at.replace(microsecond=0) + timedelta(seconds=1)
-    return f"{full:%Y-%m-%d %H:%M:%S} UTC"
+    return time_text(full)
 
 
 class KeyRefusal(OperatorError):

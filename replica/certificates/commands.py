@@ -19,6 +19,7 @@ from service_kit.process.terminal import (
     instant,
     plain,
 )
+from service_kit.process.times import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +190,7 @@ def _line(body: Any) -> str:
         return f"{body.hash}  cannot be read: run `proofs verify`"
     parts = (
         f"{said.number:>8}",
-        f"{said.time:%F %T}Z",
+        f"{time_text(said.time)}",
         f"{said.users + said.tombstones:,} users",
         f"root {said.root[:16]}",
         f"heartbeat {said.heartbeat}",
@@ -228,7 +229,7 @@ def _show(found: "Verification", *, as_json: bool) -> None:
     result = f"{len(found.findings)} faults" if found.findings else "all verify"
     print(
         f"{found.certificates:,} certificates, number {first.number} to {last.number},"
-        f" {first.time:%F %T}Z to {last.time:%F %T}Z: {result}"
+        f" {time_text(first.time)} to {time_text(last.time)}: {result}"
     )
     if found.agreement is not None:
         print(f"proved equal: {found.agreement.text} of this time")

@@ -13,7 +13,7 @@ Not here: where certificates and keys come from (``commands``).
 import bisect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final
@@ -24,6 +24,7 @@ from contracts.sync.certificate import Signed, hash_of
 from contracts.sync.certificate_keys import CertificateKey, CertificateKeys
 from replica.certificates.agreement import Agreement, Mark, agreement
 from replica.certificates.thin import BEFORE_ALL, day_is_thinned, hour_is_thinned
+from service_kit.process.times import time_text
 
 
 class Fault(StrEnum):
@@ -210,7 +211,7 @@ def _own_faults(
             signed, Fault.OTHER_CONSUMER, f"is of the replica {said.consumer}, not {consumer}"
         )
     if key.state == "revoked" or kid in expected.revoked:
-        at = f" at {_shown(key.revoked_at)}" if key.revoked_at else ""
+        at = f" at {time_text(key.revoked_at)}" if key.revoked_at else ""
         text = f"is signed by {kid}, which was revoked{at}: it proves nothing"
         yield _of(signed, Fault.REVOKED_KEY, text)
     if said.time < key.created_at or (key.signs_until and said.time > key.signs_until):
@@ -223,13 +224,9 @@ def _own_faults(
         yield _of(signed, Fault.OTHER_FIGURES, text)
 
 
-def _shown(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%F %T}Z"
-
-
 def _of(signed: Signed, fault: Fault, text: str) -> Finding:
     said = signed.certificate
-    return Finding(fault, said.number, f"certificate {said.number} ({_shown(said.time)}) {text}")
+    return Finding(fault, said.number, f"certificate {said.number} ({time_text(said.time)}) {text}")
 
 
 def _in_order(

@@ -16,6 +16,7 @@ from service_kit.process.id_lists import Ids, argument, ids_of, shown
 from service_kit.process.load import load
 from service_kit.process.progress import Progress
 from service_kit.process.terminal import EXIT_FAILED, AsJson, failing_with_a_sentence, show
+from service_kit.process.times import time_text
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -293,8 +294,8 @@ async def _each(
 def _line(message: "ParkedMessage") -> str:
     parts = (
         f"{message.id:>6}",
-        f"{message.first_failed_at:%F %T}Z",
-        f"{message.last_failed_at:%F %T}Z",
+        time_text(message.first_failed_at),
+        time_text(message.last_failed_at),
         f"{message.attempts}x",
         message.reason,
         _printable(message.event_type or "-"),

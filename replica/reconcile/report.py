@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from replica.reconcile.model import ERASE_AGAIN, OPTIONS, Kind, Verdict
 from replica.reconcile.runs import Run
+from service_kit.process.times import time_text
 
 SHOWN_MAX: Final = 20
 """Users that the table names; ``--json`` has more, and ``--ids`` all of one kind."""
@@ -49,7 +50,7 @@ def _headline(run: Run) -> str:
         return "could not compare: there is no verdict"
     differing = sum((run.differing or {}).values())
     repaired = sum((run.repaired or {}).values())
-    as_of = f"as of {run.source_at:%F %T}Z" if run.source_at else ""
+    as_of = f"as of {time_text(run.source_at)}" if run.source_at else ""
     flight = f", {run.in_flight:,} in flight" if run.in_flight else ""
     said = "in step" if run.verdict is Verdict.IN_STEP else "drift"
     done = f", {repaired:,} repaired" if repaired else ""

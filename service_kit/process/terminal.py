@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, ParamSpec, TypeVar
 import typer
 
 from service_kit.process.errors import BadSettings, OperatorError
+from service_kit.process.times import time_text
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -139,7 +140,9 @@ def instant(text: str) -> datetime:
 
 def plain(value: object) -> str:
     """Return ``value`` as JSON shows what has no form of its own there."""
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    from contracts.events import rfc3339
+
+    return rfc3339(value) if isinstance(value, datetime) else str(value)
 
 
 def _readable(value: object) -> str:
@@ -151,4 +154,6 @@ def _readable(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.1f}"
-    return f"{value:,}" if type(value) is int else plain(value)
+    if isinstance(value, datetime):
+        return time_text(value)
+    return f"{value:,}" if type(value) is int else str(value)

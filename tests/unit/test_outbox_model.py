@@ -44,7 +44,7 @@ def test_the_worst_problem_is_shown() -> None:
         ({"unpublished": 3, "oldest_age_seconds": 0.2}, "publishing"),
         (
             {"unpublished": 1_234, "oldest_age_seconds": 60.0},
-            "behind: 1,234 events wait since 2026-01-01T11:59:00.000000Z",
+            "behind: 1,234 events wait since 2026-01-01 11:59:00Z",
         ),
         ({"heartbeat_age_seconds": 45.0}, "quiet"),
         ({"heartbeat_age_seconds": 45.6}, "broken: no heartbeat for 46 s"),
