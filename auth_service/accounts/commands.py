@@ -1,5 +1,6 @@
 """The commands ``auth-service users …``: create administrators, show and erase users."""
 
+import itertools
 import re
 import secrets
 import sys
@@ -8,12 +9,14 @@ from uuid import UUID
 
 import typer
 
+from auth_service.accounts.typed_password import with_password
 from service_kit.database.commands import on_database
 from service_kit.process.errors import OperatorError
 from service_kit.process.id_lists import STDIN, Ids, argument, ids_of, user_id
 from service_kit.process.load import load
 from service_kit.process.progress import Progress
 from service_kit.process.terminal import EXIT_FAILED, AsJson, failing_with_a_sentence, show
+from service_kit.process.times import time_text
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 GENERATED_PASSWORD_BYTES: Final = 24
 """Nobody guesses 192 bits, and 32 characters can still be typed by hand."""
+
+NAMED_MAX: Final = 10
+"""Addresses that a question names: as many as an operator reads before answering."""
 
 app = typer.Typer(no_args_is_help=True, help="Manage users.")
 
@@ -50,7 +56,8 @@ def create_admin(
     """Create an administrator.
 
     The command prompts for the password, or reads it as one line from standard input. If it is
-    empty, the command generates a strong one and shows it once.
+    empty, the command generates a strong one and shows it once. On a terminal, one that is refused
+    is asked for again, at most twice.
 
     An existing account is refused, because anybody can sign up with any address. --existing
     promotes it: its sessions end and its access tokens are refused everywhere. It keeps its
@@ -65,14 +72,13 @@ def create_admin(
         NoSuchUser,
         VersionsExhausted,
     )
-    from auth_service.users.password_policy import WeakPassword
     from auth_service.users.passwords import Passwords
     from service_kit.process.actors import operator
 
     settings, passwords = load(OperatorSettings), Passwords(threads=1, waiting_max=1)
     generated: dict[str, str] = {}
 
-    async def write(engine: "AsyncEngine") -> "User":
+    async def write(engine: "AsyncEngine", password: str | None) -> "User":
         given: dict[str, Any] = {
             "length_min": settings.password_length_min,
             "actor": operator(),
@@ -84,15 +90,20 @@ def create_admin(
             engine, passwords, email=email, password=password or "", **given
         )
 
+    def write_with(typed: str) -> "User":
+        if not typed:
+            bytes_min = max(GENERATED_PASSWORD_BYTES, settings.password_length_min)
+            typed = generated["password"] = secrets.token_urlsafe(bytes_min)
+        return on_database(settings, lambda engine: write(engine, typed))
+
     try:
         user = on_database(settings, lambda engine: use_case.find_promotable(engine, email))
         _require_consent(user, existing=existing)
         keeps_password = user is not None and user.email_verified
-        password = None if keeps_password else _password()
-        if password == "":
-            bytes_min = max(GENERATED_PASSWORD_BYTES, settings.password_length_min)
-            password = generated["password"] = secrets.token_urlsafe(bytes_min)
-        written = on_database(settings, write)
+        if keeps_password:
+            written = on_database(settings, lambda engine: write(engine, None))
+        else:
+            written = with_password(write_with, length_min=settings.password_length_min)
     except BadEmail as error:
         raise OperatorError(f"not a valid e-mail address: {error}") from None
     except AccountDisabled:
@@ -103,8 +114,6 @@ def create_admin(
         raise OperatorError(
             "this account has used up its versions and can only be deleted"
         ) from None
-    except WeakPassword as error:
-        raise OperatorError(f"password refused: {error}") from None
     except (EmailTaken, NoSuchUser):
         raise OperatorError(
             "the account with this address was created, changed or deleted in the meantime; check"
@@ -148,7 +157,7 @@ def show_user(
     show(found, as_json=False)
     for entry in entries:
         details = entry["details"] or ""
-        print(f"{entry['occurred_at']:%F %T}Z  {entry['action']} by {entry['actor']} {details}")
+        print(f"{time_text(entry['occurred_at'])}  {entry['action']} by {entry['actor']} {details}")
 
 
 @app.command(epilog="Example: auth-service users erase 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52")
@@ -177,10 +186,27 @@ def erase(
     settings = load(DatabaseSettings)
     with ids_of(ids, user_id) as users:
         if not yes and STDIN not in ids and sys.stdin.isatty():
-            what = ids[0] if len(ids) == 1 else f"{len(ids):,} users"
-            typer.confirm(f"Permanently erase {what}?", abort=True, err=True)
+            named = on_database(settings, lambda engine: _names(engine, users))
+            typer.confirm(f"Permanently erase {named}?", abort=True, err=True)
         if not on_database(settings, lambda engine: _erase(engine, users)):
             raise typer.Exit(EXIT_FAILED)
+
+
+async def _names(engine: "AsyncEngine", ids: Ids[UUID]) -> str:
+    """Name the first users by address, for the question; count the others.
+
+    An id without a living user stays an id.
+    """
+    from auth_service.users.queries import addresses_of
+
+    first = list(itertools.islice(ids, NAMED_MAX))
+    async with engine.connect() as connection:
+        addresses = await addresses_of(connection, first)
+    names = [addresses.get(each, str(each)) for each in first]
+    if len(ids) > len(first):
+        names.append(f"{len(ids) - len(first):,} more")
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 async def _erase(engine: "AsyncEngine", ids: Ids[UUID]) -> bool:
@@ -238,32 +264,3 @@ def _require_consent(user: "User | None", *, existing: bool) -> None:
             f"account {user.id} has this address already, and {whose}; to promote this account and"
             " end its sessions, run the command again with --existing"
         )
-
-
-def _password() -> str:
-    """Prompt for a password, or read one line of standard input; it may be empty.
-
-    Raises:
-        OperatorError: it is not valid Unicode, or too long.
-    """
-    from auth_service.users.model import PASSWORD_LENGTH_MAX
-
-    try:
-        if sys.stdin.isatty():
-            typed: str = typer.prompt(
-                "Password (leave empty to generate one)",
-                default="",
-                show_default=False,
-                hide_input=True,
-                confirmation_prompt=True,
-                err=True,
-            )
-        else:
-            # One more than allowed, and the end of the line: enough to detect one that is too long.
-            typed = sys.stdin.readline(PASSWORD_LENGTH_MAX + 2).rstrip("\r\n")
-        typed.encode()
-    except UnicodeError:
-        raise OperatorError("password refused: not valid Unicode") from None
-    if len(typed) > PASSWORD_LENGTH_MAX:
-        raise OperatorError(f"password too long: use at most {PASSWORD_LENGTH_MAX} characters")
-    return typed

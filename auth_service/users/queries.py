@@ -1,6 +1,6 @@
 """Find living users, for administration: one, or a page of all."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from sqlalchemy import exists, select
@@ -39,6 +39,12 @@ async def find_users(
     if after is not None:
         query = query.where(users.c.id > after)
     return [to_user(row) for row in await connection.execute(query)]
+
+
+async def addresses_of(connection: AsyncConnection, user_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The addresses of those users who are living."""
+    query = _LIVING.with_only_columns(users.c.id, users.c.email).where(users.c.id.in_(user_ids))
+    return {row.id: row.email for row in await connection.execute(query)}
 
 
 async def is_tombstone(connection: AsyncConnection, user_id: UUID) -> bool:

@@ -33,7 +33,7 @@ OTHER = "a lantern under seven bridges"
 LONG = " ".join(str(uuid4()) for _ in range(1000))
 
 # The prompts of the commands on a terminal, up to their end.
-FIRST = "Password (leave empty to generate one): "
+FIRST = "Password (at least 15 characters; leave empty to generate one): "
 AGAIN = "Repeat for confirmation: "
 SURE = "[y/N]:"
 
@@ -274,9 +274,28 @@ class TestCreateAdmin:
         assert "slip" not in shown + printed
         assert await users.signs_in(ROOT, PASSWORD)
 
+    async def test_on_a_terminal_it_asks_again_twice_and_says_why(self, users: Commands) -> None:
+        """A slip, a short and a weak one; the third refusal ends the command."""
+        weak = "a" * 20
+        slip, short = [(FIRST, PASSWORD), (AGAIN, "a slip")], [(FIRST, "short"), (AGAIN, "short")]
+        refused = [*slip, *short, (FIRST, weak), (AGAIN, weak)]
+
+        code, printed, shown = await users.on_a_terminal("create-admin", ROOT, typed=refused)
+
+        assert (code, printed, shown.count(FIRST)) == (1, "", 3), shown
+        assert shown.count("password refused: ") == 3
+        assert "the two entries differ" in shown
+        assert "use at least 15 characters" in shown
+        assert await users.fetch("SELECT * FROM users") == []
+
+        accepted = [*slip, *short, (FIRST, PASSWORD), (AGAIN, PASSWORD)]
+        code, _, shown = await users.on_a_terminal("create-admin", ROOT, typed=accepted)
+        assert code == 0, shown
+        assert await users.signs_in(ROOT, PASSWORD)
+
     async def test_on_a_terminal_one_is_made_when_none_is_typed(self, users: Commands) -> None:
         """It is on standard output, so that it can be redirected to a safe place."""
-        command, typed = ("create-admin", ROOT, "--json"), [(FIRST, ""), (AGAIN, "")]
+        command, typed = ("create-admin", ROOT, "--json"), [(FIRST, "")]
         code, printed, shown = await users.on_a_terminal(*command, typed=typed)
         assert code == 0, shown
         password = json.loads(printed)["password"]
@@ -397,6 +416,18 @@ class TestErase:
             assert code == (1 if user_id == kept else 0), shown
             assert shown.count("⏎") == len(typed)
         assert await users.remaining() == [kept]
+
+    async def test_the_question_names_the_users(self, users: Commands) -> None:
+        """By their addresses, so that a wrong id shows; an id without a living user stays one."""
+        ids, unknown = await users.add(12), str(uuid4())
+        for asked, named in (
+            (ids[:1], "1@example.org"),
+            ([*ids[:2], unknown], f"1@example.org, 2@example.org and {unknown}"),
+            (ids, "9@example.org, 10@example.org and 2 more"),
+        ):
+            _, _, shown = await users.on_a_terminal("erase", *asked, typed=[(SURE, "n")])
+            assert f"{named}? [y/N]" in shown.replace("\r\n", ""), shown
+        assert len(await users.remaining()) == 12
 
     async def test_any_number_of_ids_come_from_standard_input(self, users: Commands) -> None:
         """More than fit a command line or a report of reconcile; one of them is unknown."""
