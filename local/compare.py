@@ -43,9 +43,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The number of ids in either table, and the differences."""
+    """The number of ids in either table, how many of them are deleted, and the differences."""
 
     users: int
+    deleted: int
     differences: list[Difference]
 
     @property
@@ -54,7 +55,11 @@ class Comparison:
         return len({difference.id for difference in self.differences})
 
     def __str__(self) -> str:
-        return f"{self.users:,} users, {self.differing:,} differ"
+        living = self.users - self.deleted
+        return (
+            f"{self.users:,} users ({living:,} living, {self.deleted:,} deleted),"
+            f" {self.differing:,} differ"
+        )
 
 
 async def compare(auth_url: str, blog_url: str) -> Comparison:
@@ -62,9 +67,11 @@ async def compare(auth_url: str, blog_url: str) -> Comparison:
     replica = await _read(blog_url)
     source = await _read(auth_url)
     differences = []
-    for user_id in sorted(source.keys() | replica.keys()):
+    both = replica | source
+    for user_id in sorted(both):
         differences += _differences(user_id, source.get(user_id), replica.get(user_id))
-    return Comparison(len(source.keys() | replica.keys()), differences)
+    deleted = sum(row["status"] == "deleted" for row in both.values())
+    return Comparison(len(both), deleted, differences)
 
 
 def _differences(

@@ -7,7 +7,7 @@ services, and shows a diagram on a terminal, plain lines elsewhere. Exit code 1 
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
@@ -73,11 +73,27 @@ def run() -> None:
     style = "bold green" if not comparison.differing else "bold red"
     console.print(f"  {comparison}", style=style, highlight=False)
     console.print()
-    console.print("The system keeps running (make status, make logs, make down):")
-    for name, address in addresses.urls().items():
-        console.print(f"  {name:<18}{address}", highlight=False)
+    console.print(what_next(addresses.urls()), highlight=False, markup=False, soft_wrap=True)
     if comparison.differing:
         raise typer.Exit(1)
+
+
+def what_next(urls: Mapping[str, str]) -> str:
+    """Say where the running system is, and what to do with it.
+
+    Parameters:
+        urls: the base URLs of the processes, by the names of `Addresses.urls`.
+    """
+    blog = urls["BLOG_URL"]
+    admin = ".venv/bin/auth-service users create-admin you@example.org --role operator"
+    return f"""\
+The system keeps running.
+
+  the page      {blog}/            sign up there
+  the console   {blog}/console     for operators; this makes you one:
+                eval "$(make env)" && {admin}
+  next          README.md has the same with curl, and how to damage and repair the copy
+  also          make status, make logs, make down"""
 
 
 @contextmanager

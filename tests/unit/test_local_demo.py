@@ -1,17 +1,32 @@
-"""``make demo`` restores the system when it is interrupted."""
+"""``make demo``: what it says in the end, and that it restores the system when interrupted."""
 
 import asyncio
 import os
 import signal
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from local import processes
-from local.demo import kept_running
+from local.compare import Comparison, Difference
+from local.demo import kept_running, what_next
 from local.processes import BackgroundProcess
 
 FOREVER = ("python", "-c", "import signal; signal.pause()")
+
+
+def test_the_end_counts_the_living_and_has_the_addresses_of_the_page_and_the_console() -> None:
+    difference = Difference(uuid4(), "email", "a", "b")
+    assert str(Comparison(1392, 33, [])) == "1,392 users (1,359 living, 33 deleted), 0 differ"
+    assert str(Comparison(2, 0, [difference])) == "2 users (2 living, 0 deleted), 1 differ"
+
+    said = what_next({"BLOG_URL": "http://127.0.0.1:8002", "AUTH_URL": "http://127.0.0.1:8001"})
+
+    assert "http://127.0.0.1:8002/ " in said
+    assert "http://127.0.0.1:8002/console " in said
+    assert "create-admin" in said
+    assert "README.md" in said
 
 
 def test_ctrl_c_while_the_consumer_is_killed_starts_it_again(
