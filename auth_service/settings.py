@@ -21,6 +21,7 @@ from auth_service.mail_addresses import sender_address, smtp_server
 from auth_service.secrets import Secrets, secret_from_key
 from contracts.tokens.key_set import InvalidKeySet, read_key_set
 from contracts.tokens.keys import UnusableKey, jwks, private_key
+from service_kit.broker.settings import BrokerSettings
 from service_kit.database import settings as database
 from service_kit.http.settings import HttpSettings
 from service_kit.process.rates import Rate
@@ -95,7 +96,7 @@ class StatusSettings(DatabaseSettings):
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
 
 
-class ReplaySettings(DatabaseSettings):
+class ReplaySettings(BrokerSettings, DatabaseSettings):
     """``auth-service replay start``; with a broker it checks for the consumer's queue."""
 
     amqp_url: AmqpUrls | None = None
@@ -280,7 +281,7 @@ class ApiSettings(HttpSettings, KeySettings, OperatorSettings, StatusSettings):
         return self
 
 
-class RelaySettings(StatusSettings):
+class RelaySettings(BrokerSettings, StatusSettings):
     """``auth-service relay``."""
 
     needs_own_session: ClassVar[bool] = True

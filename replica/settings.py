@@ -20,6 +20,7 @@ from pydantic import (
 from contracts.tokens.key_set import InvalidKeySet, read_key_set
 from contracts.tokens.keys import UnusableKey, jwks, public_key
 from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
+from service_kit.broker.settings import BrokerSettings
 from service_kit.database import settings as database
 from service_kit.http.settings import HttpSettings
 from service_kit.process.setting_types import (
@@ -163,7 +164,7 @@ class ApiSettings(HttpSettings, SourceSettings):
         return self
 
 
-class StatusSettings(DatabaseSettings):
+class StatusSettings(BrokerSettings, DatabaseSettings):
     """The command ``status``: the database, and the broker for the depth of the queues."""
 
     amqp_url: AmqpUrls

@@ -12,6 +12,8 @@ Not here: passwords, which no file of the repository has, and queues, which thei
 a missing one tells it that messages are lost (docs/decisions/0053).
 """
 
+import base64
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +23,9 @@ from contracts.events import names
 
 _NOTHING: Final = "^$"
 _ANYTHING: Final = ".*"
+
+SALT_BYTES: Final = 4
+"""Of the hash of a password, as RabbitMQ wants it."""
 
 RELAY: Final = "auth-relay"
 """The account of the relay, which also sends replays."""
@@ -151,6 +156,14 @@ def users(
         {"name": prefix + account.name, "password": passwords[account.name], "tags": account.tags}
         for account in accounts(consumers)
     ]
+
+
+def password_hash(password: str, salt: bytes) -> str:
+    """The hash of a password as RabbitMQ's definitions have it: salted SHA-256, in base64.
+
+    It keeps long random passwords; a short one could be guessed from it.
+    """
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 def _any_of(patterns: Iterable[str]) -> str:

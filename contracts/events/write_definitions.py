@@ -1,28 +1,59 @@
 """Write RabbitMQ's definitions of this system's accounts from the contracts.
 
-``python -m contracts.events.write_definitions`` writes the file that is checked in and that
-docker-compose.yml loads; ``--check`` fails when it differs. With names of services, such as
-``blog mailer``, it prints definitions for these consumers instead.
+``python -m contracts.events.write_definitions`` writes the file that is checked in; ``--check``
+fails when it differs. With names of services, such as ``blog mailer``, it prints definitions for
+these consumers instead. With ``--passwords FOLDER --to FOLDER`` it writes ``definitions.json`` with
+users as well, and hashes of their passwords, from the files ``rabbitmq-NAME`` of their folder:
+docker-compose.yml loads that.
 """
 
 import argparse
 import json
+import secrets
 import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from contracts.events.accounts import definitions
+from contracts.events.accounts import SALT_BYTES, accounts, definitions, password_hash
 
 FILE: Final = Path(__file__).parent / "definitions.json"
 VHOST: Final = "usersync"
 CONSUMERS: Final = ("blog",)
 """The services of this repository that read events."""
 
+ADMINISTRATOR: Final = "usersync"
+"""An account for people and the management page; no process has it."""
+
 
 def generate(vhost: str = VHOST, consumers: Collection[str] = CONSUMERS) -> str:
     """Return the definitions as JSON."""
     return json.dumps(definitions(vhost, consumers), indent=2) + "\n"
+
+
+def generate_with_users(passwords: Path) -> str:
+    """Return the definitions with users, who get their passwords from files, as JSON.
+
+    Raises:
+        OSError: a file is missing.
+    """
+    found = definitions(VHOST, CONSUMERS)
+    tags = {account.name: account.tags for account in accounts(CONSUMERS)}
+    files = {name: f"rabbitmq-{name}" for name in tags} | {ADMINISTRATOR: "rabbitmq-administrator"}
+    found["users"] = [
+        {
+            "name": name,
+            "password_hash": password_hash(
+                (passwords / file).read_text().strip(), secrets.token_bytes(SALT_BYTES)
+            ),
+            "hashing_algorithm": "rabbit_password_hashing_sha256",
+            "tags": tags.get(name, "administrator"),
+        }
+        for name, file in files.items()
+    ]
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    found["permissions"].append({"user": ADMINISTRATOR, "vhost": VHOST, **everything})
+    return json.dumps(found, indent=2) + "\n"
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +64,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("services", nargs="*", help="print definitions for these consumers")
     parser.add_argument("--vhost", default=VHOST, help="the virtual host, for printing")
     parser.add_argument("--check", action="store_true", help="fail if the file is out of date")
+    parser.add_argument("--passwords", type=Path, help="the folder with a file for each user")
+    parser.add_argument("--to", type=Path, help="the folder for definitions.json with users")
     asked = parser.parse_args(arguments)
+    if (asked.passwords is None) != (asked.to is None):
+        parser.error("--passwords and --to belong together")
+    if asked.passwords:
+        (asked.to / FILE.name).write_text(generate_with_users(asked.passwords))
+        return 0
     if asked.services:
         print(generate(asked.vhost, asked.services), end="")
         return 0

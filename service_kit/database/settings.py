@@ -2,9 +2,10 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from service_kit.database import address
+from service_kit.process.address_passwords import with_password
 from service_kit.process.settings import ServiceSettings
 
 DatabaseUrl = Annotated[str, AfterValidator(address.checked)]
@@ -36,6 +37,8 @@ class DatabaseSettings(ServiceSettings):
     is_api: ClassVar[bool] = False
     needs_own_session: ClassVar[bool] = False
 
+    # The password for the addresses that have none, so that only this has to be kept secret.
+    database_password: Annotated[SecretStr, Field(min_length=1, max_length=1024)] | None = None
     # PostgreSQL's own address, if the other one leads to a pooler such as pgbouncer: for everything
     # but the APIs, which need no session beyond a transaction.
     database_direct_url: DatabaseUrl | None = None
@@ -47,6 +50,14 @@ class DatabaseSettings(ServiceSettings):
     lock_timeout_ms: Annotated[int, Field(ge=100)] = 2_000
     # The schema of the tables; the role's search_path is not used.
     database_schema: Annotated[str, Field(min_length=1, max_length=63)] = "public"
+
+    @field_validator("database_direct_url", "database_url")
+    @classmethod
+    def _with_database_password(cls, url: str | None, info: ValidationInfo) -> str | None:
+        password = info.data.get("database_password")
+        if url is None or password is None:
+            return url
+        return with_password(url, password.get_secret_value())
 
     @field_validator("database_url")
     @classmethod
