@@ -80,8 +80,8 @@ check: $(STAMP) ## check format, lint, types, imports, schemas, settings, vocabu
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m contracts.events.write_schemas --check
 	@$(BIN)/python -m contracts.events.write_definitions --check
-	@$(BIN)/auth-service settings check .env.example docker-compose.yml $(wildcard .env) >/dev/null
-	@$(BIN)/blog-service settings check .env.example docker-compose.yml $(wildcard .env) >/dev/null
+	@$(BIN)/auth-service settings check .env.example docker-compose.yml $(wildcard deploy/*.yml .env) >/dev/null
+	@$(BIN)/blog-service settings check .env.example docker-compose.yml $(wildcard deploy/*.yml .env) >/dev/null
 
 	@$(BIN)/python -m local.vocabulary
 	@$(SPHINX) -b dummy . .local/docs/check

@@ -2,22 +2,18 @@
 
 import asyncio
 import json
-import re
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
-import yaml  # type: ignore[import-untyped]
 from aiormq.exceptions import ChannelAccessRefused
 
 from contracts.events.accounts import accounts
-from contracts.events.write_definitions import CONSUMERS, VHOST
+from contracts.events.write_definitions import CONSUMERS, VHOST, generate_with_users, main
 from local.private_rabbitmq import PrivateRabbitMQ
+from tests.support.compose import FIRST_TRY, ROOT, SERVICES, password_of
 from tests.support.servers import folder_for_servers
 
-ROOT = Path(__file__).parents[2]
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 GUEST = {
     "vhosts": [{"name": "/"}],
     "users": [{"name": "guest", "password": "guest", "tags": "administrator"}],
@@ -27,23 +23,12 @@ GUEST = {
 }
 
 
-def content(name: str) -> str:
-    """Return a config of the compose file, with the default of each variable."""
-    config: dict[str, str] = COMPOSE["configs"][name]
-    if "file" in config:
-        return (ROOT / config["file"]).read_text()
-    return with_defaults(config["content"])
-
-
-def with_defaults(text: str) -> str:
-    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
-
-
 def test_its_users_are_those_of_the_contracts() -> None:
     """Names stand in the contracts; compose adds passwords, and an administrator for people."""
-    found = json.loads(content("broker-users"))["users"]
+    found = json.loads(generate_with_users(FIRST_TRY))["users"]
     wanted = {account.name: account.tags for account in accounts(CONSUMERS)}
     assert {user["name"]: user["tags"] for user in found} == wanted | {"usersync": "administrator"}
+    assert "first-try" not in json.dumps(found)
 
 
 @pytest.mark.slow
@@ -51,17 +36,16 @@ async def test_a_broker_that_loads_it_accepts_the_processes_and_restricts_them()
     """It is loaded at every start, also by a broker that has data already."""
     with folder_for_servers() as folder:
         node = PrivateRabbitMQ(folder / "compose")
-        mounts = {
-            mount["source"]: Path(mount["target"])
-            for mount in COMPOSE["services"]["rabbitmq"]["configs"]
-        }
         loaded = node.folder / "definitions"
         (node.folder / "conf.d").mkdir(parents=True)
         loaded.mkdir()
-        for name in ("broker-users", "broker-rights"):
-            (loaded / mounts[name].name).write_text(content(name))
-        configuration = content("rabbitmq.conf").replace("/etc/rabbitmq/definitions", str(loaded))
-        (node.folder / "conf.d" / mounts["rabbitmq.conf"].name).write_text(configuration)
+        assert main(["--passwords", str(FIRST_TRY), "--to", str(loaded)]) == 0
+        configuration = (ROOT / "deploy/rabbitmq/usersync.conf").read_text()
+        written = configuration.replace("/definitions/definitions.json", "/definitions")
+        assert written != configuration
+        (node.folder / "conf.d/20-usersync.conf").write_text(
+            written.replace("/etc/rabbitmq/definitions", str(loaded))
+        )
         # A node that loads definitions makes no guest, who waits here until it is ready.
         (loaded / "00-guest.json").write_text(json.dumps(GUEST))
         try:
@@ -71,10 +55,10 @@ async def test_a_broker_that_loads_it_accepts_the_processes_and_restricts_them()
                 ("auth-relay", "AUTH_AMQP_URL"),
                 ("blog-consumer", "BLOG_AMQP_URL"),
             ):
-                given = COMPOSE["services"][process]["environment"][variable]
-                parts = urlsplit(with_defaults(given))
+                parts = urlsplit(SERVICES[process]["environment"][variable])
                 assert parts.path == f"/{VHOST}"
-                url = node.broker.account_url(VHOST, parts.username or "", parts.password or "")
+                password = password_of(process, variable.replace("URL", "PASSWORD_FILE"))
+                url = node.broker.account_url(VHOST, parts.username or "", password)
                 async with await aio_pika.connect(url) as connection:
                     channel = await connection.channel()
                     with pytest.raises(ChannelAccessRefused):

@@ -1,0 +1,61 @@
+"""What ``docker compose up`` starts: an event, TLS at the proxy, and a crash of every process."""
+
+import ssl
+
+from deploy.trial.containers import AUTH_PORT, BLOG_PORT, HTTPS_PORT, Containers, require
+from deploy.trial.people import ask, follow_an_event, is_known, require_agreement, sign_up
+
+OURS = ("auth-api", "auth-relay", "blog-api", "blog-consumer")
+
+
+def run(containers: Containers) -> None:
+    """Start, follow an event, kill all processes and servers one after the other, and compare."""
+    containers.start()
+    follow_an_event(containers)
+    _look_at_the_proxy(containers)
+    _look_at_the_passwords(containers)
+
+    containers.compose("kill", "auth-relay", "blog-consumer")
+    waiting = sign_up()
+    containers.compose("start", "auth-relay", "blog-consumer")
+    containers.wait("known after a crash of relay and consumer", lambda: is_known(waiting))
+
+    containers.compose("kill", "rabbitmq")
+    waiting = sign_up()
+    containers.bring_up()
+    containers.wait("known after a crash of RabbitMQ", lambda: is_known(waiting))
+
+    containers.compose("kill", "postgres")
+    containers.bring_up()
+    follow_an_event(containers)
+    containers.compose("restart", *OURS)
+    containers.bring_up()
+    follow_an_event(containers)
+    require_agreement(containers)
+
+
+def _look_at_the_proxy(containers: Containers) -> None:
+    page = ask(BLOG_PORT, "GET", "/")
+    require(page.status == 200 and "<html" in page.body, f"no page: {page.status}")
+    for port in (AUTH_PORT, BLOG_PORT):
+        require(ask(port, "GET", "/metrics").status == 404, "strangers see the metrics")
+    authority = containers.compose(
+        *("exec", "--no-TTY", "proxy", "cat", "/data/caddy/pki/authorities/local/root.crt")
+    )
+    tls = ssl.create_default_context(cadata=authority)
+    for host in ("auth.localhost", "blog.localhost"):
+        ready = ask(HTTPS_PORT, "GET", "/readyz", tls=tls, host=host)
+        require(ready.status == 200, f"{host}: {ready}")
+    containers.say("the page is served, and both APIs with TLS; the metrics are not")
+
+
+def _look_at_the_passwords(containers: Containers) -> None:
+    """No container's environment has one, and no process another one's."""
+    passwords = {path.name: path.read_text() for path in (containers.folder / "secrets").iterdir()}
+    for service in (*OURS, "postgres", "rabbitmq"):
+        shown = containers.compose("exec", "--no-TTY", service, "env")
+        found = [name for name, password in passwords.items() if password in shown]
+        require(not found, f"the environment of {service} has the password of {found}")
+    listed = containers.compose("exec", "--no-TTY", "auth-relay", "ls", "/run/secrets").split()
+    require(listed == ["postgres-auth-relay", "rabbitmq-auth-relay"], f"auth-relay has {listed}")
+    containers.say("no password is in an environment")
