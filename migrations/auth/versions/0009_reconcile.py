@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.concurrently import create_index_concurrently
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
@@ -12,6 +14,7 @@ BUCKET = "((get_byte(uuid_send(id), 14) & 15) << 8) | get_byte(uuid_send(id), 15
 
 
 def upgrade() -> None:
+    create_index_concurrently("users_bucket_idx", "users", [sa.text(f"({BUCKET})")])
     op.execute(
         """
         CREATE FUNCTION digest_roles(roles text[]) RETURNS bytea
@@ -28,7 +31,6 @@ def upgrade() -> None:
         $$
         """
     )
-    op.create_index("users_bucket_idx", "users", [sa.text(f"({BUCKET})")])
 
 
 def downgrade() -> None:

@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from migrations.concurrently import create_index_concurrently
+
 revision = "0010"
 down_revision = "0009"
 branch_labels = None
@@ -11,6 +13,10 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # Times rise with positions, or nearly: a few pages tell where a time begins.
+    create_index_concurrently(
+        "outbox_events_occurred_at_idx", "outbox_events", ["occurred_at"], postgresql_using="brin"
+    )
     op.create_table(
         "replays",
         sa.Column("id", sa.Uuid, server_default=sa.func.gen_random_uuid()),
@@ -57,10 +63,6 @@ def upgrade() -> None:
         "replays",
         ["created_at"],
         postgresql_where=sa.text("state IN ('running', 'paused')"),
-    )
-    # Times rise with positions, or nearly: a few pages tell where a time begins.
-    op.create_index(
-        "outbox_events_occurred_at_idx", "outbox_events", ["occurred_at"], postgresql_using="brin"
     )
     op.add_column(
         "source",

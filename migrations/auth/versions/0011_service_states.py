@@ -23,6 +23,7 @@ def upgrade() -> None:
         op.f("service_accounts_status_check"),
         "service_accounts",
         "status IN ('active', 'disabled', 'deleted')",
+        postgresql_not_valid=True,
     )
 
 

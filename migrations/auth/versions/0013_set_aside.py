@@ -20,25 +20,6 @@ def upgrade() -> None:
             comment="1: no queue takes it, 2: an earlier one of its user is set aside; else 0",
         ),
     )
-    op.drop_index("outbox_events_unpublished_idx", "outbox_events")
-    op.create_index(
-        "outbox_events_unpublished_idx",
-        "outbox_events",
-        ["set_aside", "position"],
-        postgresql_where=sa.text("published_at IS NULL"),
-    )
-    op.create_index(
-        "outbox_events_returned_idx",
-        "outbox_events",
-        ["type", "position"],
-        postgresql_where=sa.text("published_at IS NULL AND set_aside = 1"),
-    )
-    op.create_index(
-        "outbox_events_set_aside_idx",
-        "outbox_events",
-        ["user_id", "position"],
-        postgresql_where=sa.text("published_at IS NULL AND set_aside > 0"),
-    )
     op.create_table(
         "held_rows",
         sa.Column("position", sa.BigInteger, autoincrement=False, comment="0: row of source"),
@@ -56,13 +37,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("held_rows")
-    op.drop_index("outbox_events_set_aside_idx", "outbox_events")
-    op.drop_index("outbox_events_returned_idx", "outbox_events")
-    op.drop_index("outbox_events_unpublished_idx", "outbox_events")
     op.drop_column("outbox_events", "set_aside")
-    op.create_index(
-        "outbox_events_unpublished_idx",
-        "outbox_events",
-        ["position"],
-        postgresql_where=sa.text("published_at IS NULL"),
-    )

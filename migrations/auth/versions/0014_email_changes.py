@@ -1,10 +1,10 @@
-"""Addresses that are pending or can still be restored, and mails that go to them."""
+"""Addresses that are pending or can still be restored."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
-down_revision = "0013"
+down_revision = "0013b"
 branch_labels = None
 depends_on = None
 
@@ -18,12 +18,7 @@ def upgrade() -> None:
         "(pending_email IS NULL) = (pending_email_until IS NULL)"
         " AND length(pending_email) <= 320"
         " AND (pending_email IS NULL OR status <> 'deleted')",
-    )
-    op.create_index(
-        "users_pending_email_until_idx",
-        "users",
-        ["pending_email_until"],
-        postgresql_where=sa.text("pending_email_until IS NOT NULL"),
+        postgresql_not_valid=True,
     )
     op.create_table(
         "former_emails",
@@ -38,40 +33,10 @@ def upgrade() -> None:
     )
     op.create_index("former_emails_email_idx", "former_emails", ["email"])
     op.create_index("former_emails_until_idx", "former_emails", ["until"])
-    for table in ("mails", "mail_links"):
-        op.add_column(table, sa.Column("former_email_id", sa.BigInteger))
-        op.create_foreign_key(
-            f"{table}_former_email_id_fkey",
-            table,
-            "former_emails",
-            ["former_email_id"],
-            ["id"],
-            ondelete="CASCADE",
-        )
-        op.create_index(
-            f"{table}_former_email_id_idx",
-            table,
-            ["former_email_id"],
-            postgresql_where=sa.text("former_email_id IS NOT NULL"),
-        )
-    op.add_column(
-        "mails",
-        sa.Column(
-            "networks",
-            sa.ARRAY(sa.Text),
-            nullable=False,
-            server_default=sa.text("'{}'"),
-            comment="keyed hashes of the networks whose request asked for it",
-        ),
-    )
 
 
 def downgrade() -> None:
-    op.drop_column("mails", "networks")
-    for table in ("mails", "mail_links"):
-        op.drop_column(table, "former_email_id")
     op.drop_table("former_emails")
-    op.drop_index("users_pending_email_until_idx", "users")
     op.drop_constraint(op.f("users_pending_email_check"), "users")
     op.drop_column("users", "pending_email_until")
     op.drop_column("users", "pending_email")

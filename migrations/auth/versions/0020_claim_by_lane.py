@@ -1,6 +1,9 @@
 """An index by which the relay claims the first unpublished event of each user."""
 
+import sqlalchemy as sa
 from alembic import op
+
+from migrations.concurrently import create_index_concurrently
 
 revision = "0020"
 down_revision = "0019"
@@ -9,10 +12,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute(
-        "CREATE INDEX outbox_events_lanes_idx ON outbox_events"
-        ' (coalesce(user_id::text, type) COLLATE "C", position)'
-        " WHERE published_at IS NULL AND set_aside = 0"
+    create_index_concurrently(
+        "outbox_events_lanes_idx",
+        "outbox_events",
+        [sa.text('coalesce(user_id::text, type) COLLATE "C"'), "position"],
+        postgresql_where=sa.text("published_at IS NULL AND set_aside = 0"),
     )
 
 

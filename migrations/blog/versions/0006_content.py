@@ -115,14 +115,15 @@ def upgrade() -> None:
         "users",
         sa.Column("sweep", sa.Text, comment="why his content is yet to be erased; NULL: it is not"),
     )
-    op.create_check_constraint(op.f("users_sweep_check"), "users", "sweep IN ('deleted', 'orphan')")
-    op.create_index(
-        "users_sweep_idx", "users", ["deleted_at"], postgresql_where=sa.text("sweep IS NOT NULL")
+    op.create_check_constraint(
+        op.f("users_sweep_check"),
+        "users",
+        "sweep IN ('deleted', 'orphan')",
+        postgresql_not_valid=True,
     )
 
 
 def downgrade() -> None:
-    op.drop_index("users_sweep_idx", "users")
     op.drop_column("users", "sweep")
     op.drop_table("comments")
     op.drop_table("posts")
