@@ -73,11 +73,12 @@ chaos: $(STAMP) ## let faults strike a running system (SEED=n to replay; SCHEDUL
 	@$(BIN)/python -W ignore -m tests.chaos $(if $(SEED),--seed $(SEED)) \
 		$(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(MINUTES),--minutes $(MINUTES))
 
-check: $(STAMP) ## check format, lint, types, imports, schemas, settings, vocabulary, links
+check: $(STAMP) ## check format, lint, types, imports, migrations, schemas, settings, vocabulary, links
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m migrations.lint
 	@$(BIN)/python -m contracts.events.write_schemas --check
 	@$(BIN)/python -m contracts.events.write_definitions --check
 	@$(BIN)/auth-service settings check .env.example docker-compose.yml $(wildcard deploy/*.yml .env) >/dev/null
