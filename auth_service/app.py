@@ -117,7 +117,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         reads=autocommitting(engine),
         secrets=secrets,
         passwords=Passwords(
-            threads=settings.hashing_threads, waiting_max=settings.hashing_waiting_max
+            threads=settings.hashing_threads,
+            waiting_max=settings.hashing_waiting_max,
+            firebase_signer_key=settings.firebase_key,
         ),
         keys=KeyRing(engine, settings),
         throttle=Throttle(engine, secrets),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from auth_service.accounts import commands as users
+from auth_service.imports import commands as imports
 from auth_service.outbox import commands as outbox
 from auth_service.replays import commands as replays
 from auth_service.restore import commands as restore
@@ -95,4 +96,5 @@ def status(as_json: AsJson = False, check: Check = False) -> None:
         raise typer.Exit(health(figures.pipe, needs_attention=figures.clock is not None))
 
 
+users.app.command("import", epilog=imports.EXAMPLE)(imports.import_users)
 app.command("restored", epilog=restore.EXAMPLE)(restore.restored)

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
+from auth_service import lenient_base64
 from auth_service.mail_addresses import sender_address, smtp_server
 from auth_service.secrets import Secrets, secret_from_key
 from contracts.tokens.key_set import InvalidKeySet, read_key_set
@@ -68,6 +69,14 @@ def _require_page_url(value: str) -> str:
     return value
 
 
+def _require_base64(value: SecretStr) -> SecretStr:
+    try:
+        lenient_base64.decode(value.get_secret_value())
+    except ValueError:
+        raise ValueError("must be in base64, as the console of Firebase shows it") from None
+    return value
+
+
 def _previous_secret(text: SecretStr) -> bytes:
     """The previous secret; a private key stands for the secret derived from it."""
     try:
@@ -107,6 +116,18 @@ class OperatorSettings(DatabaseSettings):
 
     # NIST SP 800-63B-4: 15 if a password is the only factor, never under 8.
     password_length_min: Annotated[int, Field(ge=8, le=64)] = 15
+    # `base64_signer_key` of the Firebase project whose users were imported: without it their
+    # passwords cannot be checked. Not needed once all of them have signed in.
+    firebase_signer_key: (
+        Annotated[SecretStr, Field(min_length=1, max_length=1024), AfterValidator(_require_base64)]
+        | None
+    ) = None
+
+    @property
+    def firebase_key(self) -> bytes | None:
+        """The setting, decoded."""
+        text = self.firebase_signer_key
+        return None if text is None else lenient_base64.decode(text.get_secret_value())
 
 
 class KeySettings(DatabaseSettings):

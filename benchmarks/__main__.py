@@ -11,6 +11,7 @@ import uvloop
 from benchmarks import (
     apply,
     burst,
+    importing,
     keeping_digests,
     latency,
     naming,
@@ -54,6 +55,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "page": page.measure,
     "reconcile": reconcile.measure,
     "replay": replay.measure,
+    "importing": importing.measure,
     "proof": proof.measure,
     "naming": naming.measure,
     "keeping-digests": keeping_digests.measure,

@@ -20,6 +20,8 @@ class Scale:
     users: int = 1_000_000
     # The sizes of a table for which a proof has to cost the same.
     proof_users: tuple[int, ...] = (10_000, 1_000_000)
+    # The users of an export.
+    imported_users: int = 200_000
     # Users of an empty replica that is filled with and without digests.
     filled_users: int = 300_000
     # Changes of the replica by hand, each of which has to be named.
@@ -47,6 +49,7 @@ QUICK = Scale(
     long_log_rows=100_000,
     users=20_000,
     proof_users=(2_000, 20_000),
+    imported_users=20_000,
     filled_users=20_000,
     damages=3,
     traffic_seconds=30.0,

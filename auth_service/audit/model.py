@@ -13,6 +13,7 @@ class Action(StrEnum):
     """What was done; names follow OWASP's logging vocabulary if it has one."""
 
     USER_CREATED = "user_created"
+    USERS_IMPORTED = "users_imported"
     USER_DELETED = "user_deleted"
     USER_DISABLED = "user_disabled"
     USER_ENABLED = "user_enabled"

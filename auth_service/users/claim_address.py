@@ -22,6 +22,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -74,6 +75,27 @@ def new_user_parameters(
 ) -> dict[str, object]:
     """The parameters of ``NEW_USER``; ``roles`` are sorted, each once."""
     return {"new_email": email, "new_hash": password_hash, "new_roles": list(roles)}
+
+
+# In the order of the keys, so that two transactions with many addresses never wait for each other.
+_CLAIM_MANY: Final = text(
+    """
+    SELECT pg_advisory_xact_lock(:namespace, key) FROM (
+        SELECT DISTINCT hashtext(email) AS key FROM unnest(CAST(:emails AS text[])) AS email
+        ORDER BY key
+    ) AS keys
+    """
+)
+
+
+async def claim_addresses(connection: AsyncConnection, emails: Sequence[str]) -> None:
+    """Claim addresses until the transaction ends; what is read then is as of the claim.
+
+    Parameters:
+        emails: in their normalised form. Each is a lock in a table that PostgreSQL makes room in
+            for some thousands.
+    """
+    await connection.execute(_CLAIM_MANY, {"namespace": _NAMESPACE, "emails": emails})
 
 
 async def claim_address(connection: AsyncConnection, email: str, *, user_id: UUID) -> None:

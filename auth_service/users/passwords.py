@@ -2,7 +2,8 @@
 
 Guarantees: the event loop is never blocked. At most one task runs on each thread, and at most
 ``waiting_max`` wait; beyond that ``HashingBusy`` is raised at once. A task keeps its place until
-it ends, even if its request has gone. A check without a stored hash takes as long as one with it.
+it ends, even if its request has gone. A check without a stored hash takes as long as one with it,
+unless that was imported and its user has not signed in since (``foreign_hashes``).
 
 A password is normalised (NFKC), because keyboards type the same text in several ways: NIST SP
 800-63B-4 3.1.1.2 requires it, although ASVS 6.2.8 would take the bytes as they are. It is never
@@ -10,6 +11,7 @@ truncated, trimmed or folded to one case.
 """
 
 import asyncio
+import os
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,8 @@ from typing import Final, ParamSpec, TypeVar
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from auth_service import lenient_base64
+from auth_service.users.foreign_hashes import UnusableHash, read_hash
 from auth_service.users.huge_pages import prefer_huge_pages
 from auth_service.users.password_policy import require_strong_password
 
@@ -33,6 +37,12 @@ MEMORY_KIB_MAX: Final = 1024 * 1024
 PASSES_MAX: Final = 20
 LANES_MAX: Final = 16
 
+_OWN: Final = "$argon2"
+"""How the hashes begin that this service makes."""
+
+_SALT_BYTES: Final = 16
+_HASH_BYTES: Final = 32
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -44,13 +54,17 @@ class HashingBusy(Exception):
 class Passwords:
     """Judges, hashes and checks passwords on a few threads of its own."""
 
-    def __init__(self, *, threads: int, waiting_max: int) -> None:
+    def __init__(
+        self, *, threads: int, waiting_max: int, firebase_signer_key: bytes | None = None
+    ) -> None:
+        """``firebase_signer_key``: of the project whose users were imported."""
         self._hasher = PasswordHasher(PASSES, MEMORY_KIB, LANES, type=Type.ID)
         self._pool = ThreadPoolExecutor(
             threads, "argon2", initializer=prefer_huge_pages, initargs=(MEMORY_KIB * 1024,)
         )
         self._places = BoundedSemaphore(threads + waiting_max)
         self._decoy = self._hasher.hash("the password of nobody")
+        self._firebase_signer_key = firebase_signer_key
 
     async def require_strong(self, password: str, *, email: str, length_min: int) -> None:
         """Accept or refuse a new password, as ``password_policy`` does.
@@ -84,8 +98,8 @@ class Passwords:
         return matches and password_hash is not None
 
     def needs_rehash(self, password_hash: str) -> bool:
-        """Whether ``password_hash`` was made with other parameters than today's."""
-        return self._hasher.check_needs_rehash(password_hash)
+        """Whether ``password_hash`` was made elsewhere, or with other parameters than today's."""
+        return not password_hash.startswith(_OWN) or self._hasher.check_needs_rehash(password_hash)
 
     def close(self) -> None:
         """Let running tasks end, and start no others."""
@@ -99,12 +113,21 @@ class Passwords:
         return self._hasher.hash(_normalised(password))
 
     def _check(self, password_hash: str, password: str) -> bool:
+        if not password_hash.startswith(_OWN):
+            return self._check_foreign(password_hash, password)
         try:
             return _is_affordable(password_hash) and self._hasher.verify(
                 password_hash, _normalised(password)
             )
         except (VerificationError, InvalidHashError):
             return False
+
+    def _check_foreign(self, password_hash: str, password: str) -> bool:
+        try:
+            foreign = read_hash(password_hash)
+        except UnusableHash:
+            return False
+        return foreign.matches(password.encode(), signer_key=self._firebase_signer_key)
 
     async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if not self._places.acquire(blocking=False):
@@ -113,6 +136,12 @@ class Passwords:
         # Not when the caller gives up: the thread is still busy, and they could start another task.
         running.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(running)
+
+
+def unusable_hash() -> str:
+    """A hash of no known password, for a user without one; it looks and costs like any other."""
+    salt, digest = (lenient_base64.encode(os.urandom(n)) for n in (_SALT_BYTES, _HASH_BYTES))
+    return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${digest}"
 
 
 def _is_affordable(password_hash: str) -> bool:

@@ -38,6 +38,11 @@ class Progress:
             self._told = now + every
             self._write(now)
 
+    def say(self, line: str) -> None:
+        """Print a line of its own, also if progress is quiet."""
+        self.end()
+        print(line, file=sys.stderr, flush=True)
+
     def end(self) -> None:
         """Clear the terminal's line."""
         if self._wrote and self._is_terminal:
