@@ -57,8 +57,8 @@ class Comparison:
     def __str__(self) -> str:
         living = self.users - self.deleted
         return (
-            f"{self.users:,} users ({living:,} living, {self.deleted:,} deleted),"
-            f" {self.differing:,} differ"
+            f"{self.users:,} users, {self.differing:,} differ"
+            f" ({living:,} living, {self.deleted:,} deleted)"
         )
 
 

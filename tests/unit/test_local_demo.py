@@ -18,8 +18,8 @@ FOREVER = ("python", "-c", "import signal; signal.pause()")
 
 def test_the_end_counts_the_living_and_has_the_addresses_of_the_page_and_the_console() -> None:
     difference = Difference(uuid4(), "email", "a", "b")
-    assert str(Comparison(1392, 33, [])) == "1,392 users (1,359 living, 33 deleted), 0 differ"
-    assert str(Comparison(2, 0, [difference])) == "2 users (2 living, 0 deleted), 1 differ"
+    assert str(Comparison(1392, 33, [])) == "1,392 users, 0 differ (1,359 living, 33 deleted)"
+    assert str(Comparison(2, 0, [difference])) == "2 users, 1 differ (2 living, 0 deleted)"
 
     said = what_next({"BLOG_URL": "http://127.0.0.1:8002", "AUTH_URL": "http://127.0.0.1:8001"})
 
