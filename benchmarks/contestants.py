@@ -13,6 +13,7 @@ from local.keys import PRIVATE_KEY, PUBLIC_KEY, ensure_keys
 from local.limits import LIMITS
 from local.paths import program
 from local.ports import free_port
+from local.shutdown import NO_DELAY
 
 Process = AbstractAsyncContextManager[psutil.Process]
 
@@ -64,6 +65,7 @@ def api(stage: Stage, port: int) -> Process:
         "AUTH_PORT": str(port),
         "AUTH_PRIVATE_KEY": str(PRIVATE_KEY),
         **LIMITS,  # the load comes from one address
+        **NO_DELAY,
     }
     return running("api", [str(program("auth-service")), "api"], settings, health_port=port)
 
@@ -116,6 +118,7 @@ def _blog_settings(stage: Stage, port: int) -> dict[str, str]:
         "BLOG_ISSUER": ISSUER,
         "BLOG_PORT": str(port),
         "BLOG_PUBLIC_KEY": str(PUBLIC_KEY),
+        **NO_DELAY,
     }
 
 

@@ -19,6 +19,7 @@ from local.keys import PRIVATE_KEY, PUBLIC_KEY
 from local.limits import LIMITS
 from local.paths import LOCAL, MAIL, ROOT
 from local.ports import LOOPBACK
+from local.shutdown import NO_DELAY
 
 _FILE = LOCAL / "system.json"
 _AUDIENCE = "blog"
@@ -113,6 +114,7 @@ class Addresses:
             "AUTH_MAIL_FOLDER": str(MAIL),
             "AUTH_DOCS": "true",
             **LIMITS,
+            **NO_DELAY,
             "BLOG_DATABASE_URL": self.blog_database_url,
             "BLOG_AMQP_URL": self.blog_amqp_url,
             "BLOG_HOST": LOOPBACK,

@@ -50,4 +50,5 @@ def serve_api(app: ASGIApp, settings: HttpSettings) -> None:
         port=settings.port,
         setting=settings.variable("port"),
         trusted_proxies=settings.trusted_proxies,
+        shutdown_delay_seconds=settings.shutdown_delay_seconds,
     )

@@ -15,6 +15,9 @@ from starlette.routing import Route
 CHECK_TIMEOUT_SECONDS: Final = 2.0
 """A probe runs every few seconds; a database that takes longer than this is not ready."""
 
+SHUTTING_DOWN: Final = "shutting_down"
+"""True in ``request.state`` once the process was asked to end; the server sets it."""
+
 Check = Callable[[], Awaitable[None]]
 
 Readiness = Callable[[], Awaitable[str | None]]
@@ -23,12 +26,17 @@ the process is degraded, or None."""
 
 
 def health_routes(*, ready: Readiness, refresh: Check) -> list[Route]:
-    """Make the three routes; ``refresh`` updates gauges before they are read."""
+    """Make the three routes; ``refresh`` updates gauges before they are read.
+
+    A process that was asked to end is alive and not ready.
+    """
 
     async def livez(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def readyz(_: Request) -> Response:
+    async def readyz(request: Request) -> Response:
+        if getattr(request.state, SHUTTING_DOWN, False):
+            return JSONResponse({"status": "not ready", "reason": "ShuttingDown"}, 503)
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 degraded = await ready()

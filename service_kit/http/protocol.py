@@ -205,6 +205,16 @@ class HttpProtocol(HttpToolsProtocol):
         """Continue with the next request; the client may still have to read this response."""
         self._go_on()
 
+    # What the server calls
+
+    def shutdown(self) -> None:
+        """Close the connection after the current request, or at once without one.
+
+        A request whose head has arrived in part is a current one.
+        """
+        if self._owes_response() or not (self._reads_head and self._unparsed):
+            super().shutdown()
+
     # Reading
 
     def _go_on(self) -> None:

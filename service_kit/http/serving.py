@@ -2,11 +2,17 @@
 
 Each runs one event loop (uvloop) for as long as the process lives. There is no access log: requests
 are counted and timed in the metrics, and probes would drown everything else.
+
+Guarantees: from the signal on ``/readyz`` is 503, and the response to each new request closes its
+connection. An application still accepts and serves all requests for the shutdown delay, in which
+load balancers notice. Only then does it stop accepting; the requests in progress have a limited
+time to finish. A second signal ends the process at once, with exit code 128 plus its number.
 """
 
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -18,12 +24,13 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from service_kit.http.probes import SHUTTING_DOWN
 from service_kit.http.protocol import HttpProtocol
 from service_kit.process.errors import OperatorError
 from service_kit.process.tasks import CANCEL_AGAIN_SECONDS
 
 FINISH_SECONDS_MAX: Final = 10
-"""How long current requests may take after the signal, in seconds."""
+"""How long current requests may take once no more are accepted, in seconds."""
 
 DROPPED_SECONDS_MAX: Final = 1
 """How long handlers have after that to notice the closed connection, in seconds; then they are
@@ -32,11 +39,24 @@ cancelled, which logs an error."""
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted, as uvicorn has it."""
 
+ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+
+CLOSE: Final = (b"connection", b"close")
+
 
 def serve(
-    app: ASGIApp, *, host: str, port: int, setting: str, trusted_proxies: Sequence[str] = ()
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    setting: str,
+    trusted_proxies: Sequence[str] = (),
+    shutdown_delay_seconds: float = 0,
 ) -> None:
-    """Serve ``app`` until a signal, then finish the requests in progress.
+    """Serve ``app`` until a signal and the delay after it, then finish the requests in progress.
+
+    ``shutdown_delay_seconds`` is how long requests are accepted after SIGTERM, while ``/readyz`` is
+    503. SIGINT has no delay: it comes from a person at a terminal, who waits.
 
     ``trusted_proxies`` are addresses and networks. Of a request that comes from one of them,
     ``X-Forwarded-For`` tells whose it is: the last address in it that is none of them, since every
@@ -47,10 +67,13 @@ def serve(
     """
 
     async def until_asked() -> None:
-        asked = asyncio.Event()
-        _when_asked_to_end(asked.set)
-        async with serving(app, _listening(host, port, setting), trusted_proxies):
-            await asked.wait()
+        asked: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
+        _when_asked_to_end(asked.set_result)
+        async with serving(app, _listening(host, port, setting), trusted_proxies) as server:
+            number = await asked
+            server.announce_end()
+            if number == signal.SIGTERM:
+                await asyncio.sleep(shutdown_delay_seconds)
 
     uvloop.run(until_asked())
 
@@ -79,8 +102,9 @@ def serve_beside(
 
         ending = asyncio.Event()
 
-        def end() -> None:
+        def end(_: signal.Signals) -> None:
             ending.set()
+            server.announce_end()
             if stop is not None:
                 stop()
             asyncio.get_running_loop().call_later(stop_seconds_max, cancel)
@@ -92,10 +116,10 @@ def serve_beside(
                 working.cancel()
                 asyncio.get_running_loop().call_later(CANCEL_AGAIN_SECONDS, cancel)
 
-        _when_asked_to_end(end)
         health = Starlette(routes=routes)
         health.router.redirect_slashes = False  # its host would be what the request says
-        async with serving(health, _listening(host, port, setting)):
+        async with serving(health, _listening(host, port, setting)) as server:
+            _when_asked_to_end(end)
             try:
                 await working
             except asyncio.CancelledError:
@@ -105,9 +129,21 @@ def serve_beside(
     uvloop.run(both())
 
 
-def _when_asked_to_end(call: Callable[[], None]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, call)
+def _when_asked_to_end(call: Callable[[signal.Signals], None]) -> None:
+    """Call once, with the first signal; the next one ends the process at once.
+
+    Nothing is lost by that: a process may be killed at any point.
+    """
+    loop = asyncio.get_running_loop()
+
+    def first(number: signal.Signals) -> None:
+        for each in ENDING:
+            # Not the default action: the kernel ignores it in a container's first process.
+            loop.add_signal_handler(each, os._exit, 128 + each)
+        call(number)
+
+    for each in ENDING:
+        loop.add_signal_handler(each, first, each)
 
 
 def _listening(host: str, port: int, setting: str) -> socket.socket:
@@ -120,8 +156,20 @@ def _listening(host: str, port: int, setting: str) -> socket.socket:
         ) from None
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Leaves signals to the process, whose work has to end first; drops slow readers in time."""
+
+    def announce_end(self) -> None:
+        """Let ``/readyz`` say 503, and the response to each new request close its connection.
+
+        A client that uses its connection in the meantime leaves without an error; one that does not
+        is closed after ``protocol.IDLE_SECONDS_MAX``, as ever. So when the listener closes after a
+        longer delay, no connection is left that a request could still arrive on.
+        """
+        self.lifespan.state[SHUTTING_DOWN] = True
+        # The server's own list of headers for all responses is made from the other one each second.
+        self.config.encoded_headers.append(CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -146,7 +194,7 @@ async def serving(
     listening: socket.socket,
     trusted_proxies: Sequence[str] = (),
     protocol: type[HttpProtocol] = HttpProtocol,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Server]:
     """Serve ``app`` on a listening socket for as long as the context lasts.
 
     The objects of the start are frozen for the garbage collector: its full rounds would block the
@@ -164,12 +212,12 @@ async def serving(
         forwarded_allow_ips=list(trusted_proxies),
         timeout_graceful_shutdown=FINISH_SECONDS_MAX + DROPPED_SECONDS_MAX,
     )
-    server = _Server(config)
+    server = Server(config)
     gc.collect()
     gc.freeze()
     running = asyncio.create_task(server.serve([listening]))
     try:
-        yield
+        yield server
     finally:
         gc.unfreeze()
         server.should_exit = True

@@ -16,6 +16,7 @@ import blog_service.settings
 from auth_service.settings import ApiSettings, RelaySettings
 from auth_service.users.passwords import Passwords
 from local.ports import free_port
+from local.shutdown import NO_DELAY
 from tests.support.accounts import Accounts
 from tests.support.auth_api import AuthApi, made_admin, serving, signed_up
 from tests.support.builders import SOURCE
@@ -101,6 +102,7 @@ def api_environment(auth_url: str, private_pem: str) -> dict[str, str]:
         "AUTH_ISSUER": SOURCE,
         "AUTH_PRIVATE_KEY": private_pem,
         "AUTH_PORT": str(free_port()),
+        **NO_DELAY,
     }
 
 

@@ -37,8 +37,8 @@ def an_app() -> FastAPI:
     app = FastAPI(telemetry={"tracing": False})
     install(app, refusals={}, cors_origins=(), body_bytes_max=64 * 1024, body_seconds_max=5)
 
-    @app.get("/livez")
-    async def livez() -> None:
+    @app.get("/readyz")
+    async def readyz() -> None:
         return None
 
     @app.get("/metrics")
@@ -67,9 +67,14 @@ def proxy(
     folder = tmp_path_factory.mktemp(request.param)
     with (
         served(an_app(), trusted_proxies=["127.0.0.1"], protocol=Counting) as server,
-        proxied(request.param, server.port, folder) as proxy,
+        proxied(request.param, both_of(server.port), folder, shares=True) as proxy,
     ):
         yield proxy
+
+
+def both_of(port: int) -> dict[str, list[int]]:
+    """Both services, with one instance under both of its addresses."""
+    return {"auth": [port, port], "blog": [port, port]}
 
 
 class Client:

@@ -6,9 +6,11 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import httpx
 
 from local.reverse_proxies import reverse_proxy
 from tests.support.tls import self_signed
@@ -20,9 +22,25 @@ ADDRESS = "127.0.0.2"
 
 READY_SECONDS_MAX = 20
 
+_PLACES = {"auth": (8001, 8003), "blog": (8002, 8004)}
+"""The ports of both instances of each service, as the guide writes them."""
+
+_SHARING = {
+    "nginx": (
+        (
+            'proxy_set_header    Connection "";',
+            "proxy_set_header Connection $http_connection;\n"
+            "proxy_set_header Upgrade $http_upgrade;\nproxy_request_buffering off;",
+        ),
+    ),
+    "haproxy": (("    option forwardfor", "    option forwardfor\n    http-reuse always"),),
+    "caddy": (),
+}
+"""What makes it easy for one client to get another one's response."""
+
 
 class Proxy:
-    """A running proxy that serves one application under both host names."""
+    """A running proxy in front of both services, each under its host name."""
 
     def __init__(self, port: int, certificate: Path) -> None:
         self._port = port
@@ -36,19 +54,42 @@ class Proxy:
         )
         return trust.wrap_socket(plain, server_hostname=host)
 
+    def client(self, host: str) -> httpx.AsyncClient:
+        """Return a client of the service with this host name."""
+
+        async def name_host(request: httpx.Request) -> None:
+            request.extensions["sni_hostname"] = host
+
+        return httpx.AsyncClient(
+            base_url=f"https://127.0.0.1:{self._port}",
+            headers={"Host": host},
+            verify=ssl.create_default_context(cafile=str(self._certificate)),
+            trust_env=False,
+            timeout=30,
+            event_hooks={"request": [name_host]},
+        )
+
 
 @contextmanager
-def proxied(name: str, upstream: int, folder: Path) -> Iterator[Proxy]:
-    """Run the proxy ``name`` in front of the port ``upstream``.
+def proxied(
+    name: str, upstreams: Mapping[str, Sequence[int]], folder: Path, *, shares: bool = False
+) -> Iterator[Proxy]:
+    """Run the proxy ``name`` with the guide's configuration, but other ports and certificates.
 
-    Adapts the guide's configuration: addresses, ports and certificates; the proxy also forwards
-    ``Upgrade``, does not buffer request bodies, and shares connections between clients.
+    Parameters:
+        upstreams: the ports of both instances of ``auth`` and ``blog``.
+        shares: also forward ``Upgrade``, do not buffer request bodies, and share connections
+            between clients.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     certificate, key = self_signed(folder, ["auth.example.org", "blog.example.org"])
     text = _of_the_guide(name)
-    text = re.sub(r"127\.0\.0\.1:800[12]", f"127.0.0.1:{upstream}", text)
+    for service, ports in _PLACES.items():
+        for written, upstream in zip(ports, upstreams[service], strict=True):
+            text = _changed(text, (f"127.0.0.1:{written}", f"127.0.0.1:{upstream}"))
+    if shares:
+        text = _changed(text, *_SHARING[name])
     made = {"nginx": _nginx, "haproxy": _haproxy, "caddy": _caddy}[name]
     configuration = folder / f"{name}.conf"
     arguments = made(text, configuration, port, certificate, key)
@@ -88,11 +129,6 @@ def _nginx(text: str, file: Path, port: int, certificate: Path, key: Path) -> Se
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("/etc/ssl/example.org/fullchain.pem", str(certificate)),
         ("/etc/ssl/example.org/privkey.pem", str(key)),
-        (
-            'proxy_set_header    Connection "";',
-            "proxy_set_header Connection $http_connection;\n"
-            "proxy_set_header Upgrade $http_upgrade;\nproxy_request_buffering off;",
-        ),
     )
     user = "user root;\n" if os.geteuid() == 0 else ""
     places = "".join(
@@ -113,7 +149,6 @@ def _haproxy(text: str, file: Path, port: int, certificate: Path, key: Path) -> 
         text,
         ("bind :443", f"bind 127.0.0.1:{port}"),
         ("/etc/haproxy/example.org.pem", str(both)),
-        ("    option forwardfor", "    option forwardfor\n    http-reuse always"),
     )
     file.write_text(f"global\n    nbthread 1\n    maxconn 100\n{text}")
     return ["-f", str(file)]

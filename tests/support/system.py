@@ -15,6 +15,7 @@ from auth_service.settings import KeySettings, RelaySettings
 from local.broker import Broker
 from local.limits import LIMITS
 from local.ports import free_port
+from local.shutdown import NO_DELAY
 from service_kit.http import trusted
 from tests.support.auth_api import a_service_account
 from tests.support.broker_accounts import as_consumer, as_relay
@@ -74,6 +75,7 @@ class System:
             "AUTH_ISSUER": SOURCE,
             "AUTH_PRIVATE_KEY": self.private_pem,
             **LIMITS,
+            **NO_DELAY,
             "BLOG_DATABASE_URL": acting_as("blog_operator", self.blog_url),
             "BLOG_AMQP_URL": as_consumer(self.amqp_url),
             "BLOG_ISSUER": SOURCE,
