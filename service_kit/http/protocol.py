@@ -42,6 +42,9 @@ IDLE_SECONDS_MAX: Final = 5.0
 """Until a connection's first byte, and between a response and the next request. A proxy in front
 must close its idle connections sooner."""
 
+ON_ITS_WAY_SECONDS_MAX: Final = 0.5
+"""For a request that was sent before the client could know of the shutdown: a slow round trip."""
+
 WRITING_SECONDS_MAX: Final = 30.0
 """Within this time a client must read ``WRITTEN_BYTES_MIN`` of the unsent data. The whole response
 has no limit: a streamed one lasts minutes."""
@@ -208,11 +211,18 @@ class HttpProtocol(HttpToolsProtocol):
     # What the server calls
 
     def shutdown(self) -> None:
-        """Close the connection after the current request, or at once without one.
+        """Close the connection after the current request, or soon if there is none.
 
-        A request whose head has arrived in part is a current one.
+        A request whose head has arrived in part is a current one; the server has every response to
+        it close the connection. One may also be on its way.
         """
-        if self._owes_response() or not (self._reads_head and self._unparsed):
+        if self.transport.is_closing() or self._awaited == "head":
+            return
+        if self._awaited == "request":
+            assert self._deadline is not None
+            self._deadline.cancel()
+            self._deadline = self.loop.call_later(ON_ITS_WAY_SECONDS_MAX, self._is_late)
+        else:
             super().shutdown()
 
     # Reading

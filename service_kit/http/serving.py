@@ -166,6 +166,8 @@ class Server(uvicorn.Server):
         is closed after ``protocol.IDLE_SECONDS_MAX``, as ever. So when the listener closes after a
         longer delay, no connection is left that a request could still arrive on.
         """
+        if self.lifespan.state.get(SHUTTING_DOWN):
+            return
         self.lifespan.state[SHUTTING_DOWN] = True
         # The server's own list of headers for all responses is made from the other one each second.
         self.config.encoded_headers.append(CLOSE)
@@ -177,11 +179,34 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish the current requests, as far as their clients read the responses."""
+        self.announce_end()
+        self._accept_waiting(sockets or [])
         dropping = asyncio.get_running_loop().call_later(FINISH_SECONDS_MAX, self._drop_connections)
         try:
             await super().shutdown(sockets)
         finally:
             dropping.cancel()
+
+    def _accept_waiting(self, sockets: list[socket.socket]) -> None:
+        """Take over connections that the kernel has accepted; closing the listener resets them."""
+        for listening in sockets:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    accepted, _ = listening.accept()
+                    attaching = asyncio.create_task(self._attach(accepted))
+                    self.server_state.tasks.add(attaching)
+                    attaching.add_done_callback(self.server_state.tasks.discard)
+
+    async def _attach(self, accepted: socket.socket) -> None:
+        _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: self.config.http_protocol_class(  # type: ignore[call-arg]
+                config=self.config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+            ),
+            accepted,
+        )
+        protocol.shutdown()
 
     def _drop_connections(self) -> None:
         for connection in list(self.server_state.connections):
