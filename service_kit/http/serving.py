@@ -159,6 +159,10 @@ def _listening(host: str, port: int, setting: str) -> socket.socket:
 class Server(uvicorn.Server):
     """Leaves signals to the process, whose work has to end first; drops slow readers in time."""
 
+    def __init__(self, config: uvicorn.Config, protocol: type[HttpProtocol]) -> None:
+        super().__init__(config)
+        self._protocol = protocol
+
     def announce_end(self) -> None:
         """Let ``/readyz`` say 503, and the response to each new request close its connection.
 
@@ -175,6 +179,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -198,14 +203,8 @@ class Server(uvicorn.Server):
                     attaching.add_done_callback(self.server_state.tasks.discard)
 
     async def _attach(self, accepted: socket.socket) -> None:
-        _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: self.config.http_protocol_class(  # type: ignore[call-arg]
-                config=self.config,
-                server_state=self.server_state,
-                app_state=self.lifespan.state,
-            ),
-            accepted,
-        )
+        protocol = self._protocol(self.config, self.server_state, self.lifespan.state)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, accepted)
         protocol.shutdown()
 
     def _drop_connections(self) -> None:
@@ -237,7 +236,7 @@ async def serving(
         forwarded_allow_ips=list(trusted_proxies),
         timeout_graceful_shutdown=FINISH_SECONDS_MAX + DROPPED_SECONDS_MAX,
     )
-    server = Server(config)
+    server = Server(config, protocol)
     gc.collect()
     gc.freeze()
     running = asyncio.create_task(server.serve([listening]))

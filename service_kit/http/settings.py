@@ -24,10 +24,10 @@ class HttpSettings(ServiceSettings):
     cors_origins: Origins = ()
     # Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; none by default.
     trusted_proxies: TrustedProxies = ()
-    # How long requests are still served after SIGTERM, while /readyz is 503. HAProxy's default checks
-    # take up to six seconds to notice (three failures, two seconds apart); idle connections, which
-    # are closed after five, are gone by then. With the requests in progress, which have ten more,
-    # the process ends well before orchestrators kill it after 30.
+    # How long requests are still served after SIGTERM, while /readyz is 503. HAProxy's default
+    # checks take up to six seconds to notice (three failures, two seconds apart); idle connections,
+    # which are closed after five, are gone by then. With the requests in progress, which have ten
+    # more, the process ends well before orchestrators kill it after 30.
     shutdown_delay_seconds: Annotated[float, Field(ge=0, le=300)] = 8.0
     # The interactive documentation, for development; in production it would serve attackers.
     docs: bool = False

@@ -86,7 +86,7 @@ async def _goes_on(visits: Visits, requests: int = 200) -> None:
 
 
 async def _restarted(process: Member) -> tuple[int, float]:
-    """Restart a process as an orchestrator does; return its exit code and how long it took to end."""
+    """Restart a process; return its exit code and how many seconds its end took."""
     began = time.monotonic()
     code = await process.stop(within=STOP_SECONDS_MAX)
     seconds = time.monotonic() - began

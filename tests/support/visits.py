@@ -115,9 +115,7 @@ class Visits:
     async def _sign_up(self) -> None:
         email = f"visitor-{next(self._numbers)}@example.org"
         given = {"email": email, "password": PASSWORD}
-        tokens = await self._ask(
-            "sign up", self.auth, "POST", "/v1/signup", status=201, json=given
-        )
+        tokens = await self._ask("sign up", self.auth, "POST", "/v1/signup", status=201, json=given)
         if tokens is not None:
             self._idle.append(Visitor(email, tokens))
 
