@@ -28,6 +28,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         replica=USERS,
         settings=settings,
         engine=api.engine,
+        caught_up=api.caught_up,
         reader=Reader(
             api.engine,
             at_once=max(1, settings.database_connections_max // 2),

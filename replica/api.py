@@ -17,6 +17,7 @@ from contracts.tokens import FixedKeys, TokenVerifier
 from contracts.tokens.jwks_cache import JwksCache
 from contracts.tokens.keys import jwks, public_key
 from replica import console
+from replica.caught_up import CaughtUp
 from replica.certificates import routes as certificates
 from replica.columns import APPLIED_AT, FIELDS, NotAReplica
 from replica.parked import routes as parked
@@ -60,6 +61,7 @@ class ReplicaApi:
         if missing := [name for name in (*FIELDS, APPLIED_AT) if name not in replica.table.c]:
             raise NotAReplica(f"an API needs the columns {', '.join(missing)} in {replica.name}")
         self.engine: Final = pooled(settings)
+        self.caught_up: Final = CaughtUp(self.engine, replica)
         self.verifier: Final = _verifier(settings)
         self.source: Final = (
             Account(settings, silence_seconds=SILENCE_SECONDS_MAX)

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.tokens import Verifier
+from replica.caught_up import CaughtUp
 from replica.settings import ApiSettings
 from replica.source_client import Account
 from replica.table import Replica
@@ -19,12 +20,13 @@ from replica.table import Replica
 class Context:
     """The replica, the API's settings, its database, the verifier of tokens, and the source.
 
-    ``source`` is None if the settings name none.
+    ``caught_up`` lets requests wait for versions. ``source`` is None if the settings name none.
     """
 
     replica: Replica
     settings: ApiSettings
     engine: AsyncEngine
+    caught_up: CaughtUp
     verifier: Verifier
     source: Account | None
 

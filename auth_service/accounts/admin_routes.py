@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query, Response, status
 
 from auth_service.accounts.administer import administer
 from auth_service.accounts.bodies import UserChanges
@@ -13,6 +13,7 @@ from auth_service.context import Auth
 from auth_service.problems import INVALID_EMAIL, LAST_ADMINISTRATOR, VERSIONS_EXHAUSTED
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
 from auth_service.users.bodies import UserBody
+from auth_service.users.marker import CHANGED, marker
 from auth_service.users.model import User
 from auth_service.users.queries import find_by_email, find_user, find_users
 from contracts.events import EMAIL_LENGTH_MAX
@@ -90,8 +91,11 @@ async def patch_user(
     "/{user_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Delete a user",
-    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, LAST_ADMINISTRATOR),
+    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, LAST_ADMINISTRATOR) | CHANGED,
 )
-async def delete_user(user_id: UUID, caller: Administrator, auth: Auth) -> None:
+async def delete_user(user_id: UUID, caller: Administrator, auth: Auth, response: Response) -> None:
     """Erase the user permanently, as if they had deleted their own account."""
-    await delete_by(auth.engine, user_id, actor=caller.actor, administrator=caller.user.id)
+    version = await delete_by(
+        auth.engine, user_id, actor=caller.actor, administrator=caller.user.id
+    )
+    response.headers.update(marker(version))

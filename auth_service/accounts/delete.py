@@ -29,10 +29,11 @@ from auth_service.users.transaction import (
 from service_kit.process.actors import user_actor
 
 
-async def delete(
-    engine: AsyncEngine, passwords: Passwords, user_id: UUID, *, password: str
-) -> None:
+async def delete(engine: AsyncEngine, passwords: Passwords, user_id: UUID, *, password: str) -> int:
     """Erase the user, who may be disabled, and record ``user.deleted``.
+
+    Returns:
+        The version of their tombstone.
 
     Raises:
         WrongPassword: the password is not theirs.
@@ -40,21 +41,21 @@ async def delete(
         LastAdministrator: they are the last administrator.
         HashingBusy: too many passwords wait to be checked.
     """
-    await delete_verified(
+    return await delete_verified(
         engine, user_id, await verify_password(engine, passwords, user_id, password)
     )
 
 
-async def delete_verified(engine: AsyncEngine, user_id: UUID, password_hash: str) -> None:
+async def delete_verified(engine: AsyncEngine, user_id: UUID, password_hash: str) -> int:
     """Do the same for a user whose password was verified against ``password_hash``."""
     async with engine.begin() as connection:
         user = await lock_user_with_hash(connection, user_id, password_hash)
-        await _delete_locked(connection, user, actor=user_actor(user_id))
+        return await _delete_locked(connection, user, actor=user_actor(user_id))
 
 
 async def delete_by(
     engine: AsyncEngine, user_id: UUID, *, actor: str, administrator: UUID | None = None
-) -> None:
+) -> int:
     """Do the same without a password, for an administrator or an operator.
 
     Parameters:
@@ -69,14 +70,15 @@ async def delete_by(
     async with engine.begin() as connection:
         user = await lock_user(connection, user_id)
         await require_administrator(connection, administrator)
-        await _delete_locked(connection, user, actor=actor)
+        return await _delete_locked(connection, user, actor=actor)
 
 
-async def _delete_locked(connection: AsyncConnection, user: User, *, actor: str) -> None:
+async def _delete_locked(connection: AsyncConnection, user: User, *, actor: str) -> int:
     if is_administrator(user):
         await require_another_administrator(connection, user.id)
-    await replace_with_tombstone(connection, user.id)
+    version = await replace_with_tombstone(connection, user.id)
     await erase_sessions(connection, user.id)
     await erase_mail(connection, user.id)
     await erase_former_emails(connection, user.id)
     await audit(connection, Action.USER_DELETED, actor=actor, subject=user.id)
+    return version

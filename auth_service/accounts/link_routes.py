@@ -23,7 +23,8 @@ from auth_service.sessions.bearer import CurrentUser
 from auth_service.throttle.model import Charge
 from auth_service.throttle.network import Network, network_charges
 from auth_service.throttle.sign_in_attempts import remember_network
-from auth_service.users.model import normalised_email
+from auth_service.users.marker import CHANGED, marker
+from auth_service.users.model import User, normalised_email
 from service_kit.http import problems
 from service_kit.http.openapi import TOKEN, documented
 from service_kit.http.problems import Problem
@@ -61,7 +62,8 @@ async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> 
         EMAIL_TAKEN,
         problems.TOO_MANY_REQUESTS,
         VERSIONS_EXHAUSTED,
-    ),
+    )
+    | CHANGED,
 )
 async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Response:
     """Verify the address; a pending one becomes the account's address. The link works once."""
@@ -70,7 +72,7 @@ async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Respon
     user = await verify_email(auth.engine, body.token, undo_seconds=undo_seconds)
     # They own the mailbox: attempts by others must not keep them out on this network.
     await remember_network(auth.throttle, account=user.email, network=network)
-    return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
+    return _changed(user, headers)
 
 
 @router.post(
@@ -83,7 +85,8 @@ async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Respon
         EMAIL_TAKEN,
         problems.TOO_MANY_REQUESTS,
         VERSIONS_EXHAUSTED,
-    ),
+    )
+    | CHANGED,
 )
 async def post_restore(body: MailedToken, auth: Auth, network: Network) -> Response:
     """Restore the former address, end every session, and invalidate the password.
@@ -93,7 +96,7 @@ async def post_restore(body: MailedToken, auth: Auth, network: Network) -> Respo
     headers = await _spend_link(auth, network)
     user = await restore_email(auth, body.token)
     await remember_network(auth.throttle, account=user.email, network=network)
-    return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
+    return _changed(user, headers)
 
 
 @router.post(
@@ -124,7 +127,8 @@ async def post_forgot(body: ForgottenPassword, auth: Auth, network: Network) -> 
         WEAK_PASSWORD,
         problems.TOO_MANY_REQUESTS,
         VERSIONS_EXHAUSTED,
-    ),
+    )
+    | CHANGED,
 )
 async def post_reset(body: NewPassword, auth: Auth, network: Network) -> Response:
     """Set the password, verify the address, and end every session. The link works once."""
@@ -132,7 +136,12 @@ async def post_reset(body: NewPassword, auth: Auth, network: Network) -> Respons
     user = await reset_password(auth, token=body.token, new=body.new_password.get_secret_value())
     # They own the account: attempts by others must not keep them out on this network.
     await remember_network(auth.throttle, account=user.email, network=network)
-    return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
+    return _changed(user, headers)
+
+
+def _changed(user: User, headers: dict[str, str]) -> Response:
+    """The empty response to a change of ``user``."""
+    return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers | marker(user.version))
 
 
 async def _spend_link(auth: Context, network: str) -> dict[str, str]:

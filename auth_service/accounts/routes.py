@@ -26,6 +26,7 @@ from auth_service.throttle.model import Charge
 from auth_service.throttle.network import Network, network_charges
 from auth_service.throttle.sign_in_attempts import KnownNetwork, remember_network
 from auth_service.users.bodies import Credentials, OwnUserBody
+from auth_service.users.marker import CHANGED, marker
 from service_kit.http import problems
 from service_kit.http.openapi import TOKEN, documented
 
@@ -161,7 +162,7 @@ async def post_password(
     "/me",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Delete your account",
-    responses=documented(*BY_PASSWORD, LAST_ADMINISTRATOR),
+    responses=documented(*BY_PASSWORD, LAST_ADMINISTRATOR) | CHANGED,
 )
 async def delete_me(
     body: PasswordOnly, caller: CallerEvenDisabled, auth: Auth, response: Response
@@ -169,7 +170,10 @@ async def delete_me(
     """Erase the account permanently; the password confirms it. Disabled users may do this, too."""
     response.headers.update(await _spend_password_attempt(auth, caller))
     user_id = caller.user.id
-    await delete(auth.engine, auth.passwords, user_id, password=body.password.get_secret_value())
+    password = body.password.get_secret_value()
+    response.headers.update(
+        marker(await delete(auth.engine, auth.passwords, user_id, password=password))
+    )
 
 
 @router.post(
@@ -182,7 +186,8 @@ async def delete_me(
         problems.NOT_FOUND,
         LAST_ADMINISTRATOR,
         problems.TOO_MANY_REQUESTS,
-    ),
+    )
+    | CHANGED,
 )
 async def post_deletion(
     body: Credentials, auth: Auth, response: Response, network: Network
@@ -191,8 +196,8 @@ async def post_deletion(
     found = await check_credentials(
         auth, email=body.email, password=body.password.get_secret_value(), network=network
     )
-    await delete_verified(auth.engine, found.user.id, found.password_hash)
-    response.headers.update(found.headers)
+    version = await delete_verified(auth.engine, found.user.id, found.password_hash)
+    response.headers.update(found.headers | marker(version))
 
 
 async def _spend_password_attempt(auth: Context, caller: Caller) -> dict[str, str]:

@@ -102,10 +102,13 @@ async def set_pending_email(
     return to_user(pending.one())
 
 
-async def replace_with_tombstone(connection: AsyncConnection, user_id: UUID) -> None:
+async def replace_with_tombstone(connection: AsyncConnection, user_id: UUID) -> int:
     """Turn a locked user's row into its tombstone, erase their events, record ``user.deleted``.
 
     The row keeps id, version and time of deletion. Earlier events lose their payloads.
+
+    Returns:
+        The tombstone's version.
     """
     updated = await connection.execute(
         update(users)
@@ -130,6 +133,7 @@ async def replace_with_tombstone(connection: AsyncConnection, user_id: UUID) -> 
     await erase(connection, user_id)
     tombstone = UserTombstone(id=user_id, version=version, deleted_at=deleted_at)
     await record(connection, UserDeleted.type, tombstone)
+    return tombstone.version
 
 
 async def _lock_row(connection: AsyncConnection, user_id: UUID) -> Row[Any]:

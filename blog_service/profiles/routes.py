@@ -3,13 +3,14 @@
 from typing import Final
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from blog_service.context import Blog
 from blog_service.profiles.bodies import MeBody, ProfileChanges, PublicUserBody
 from blog_service.profiles.change import change_profile
 from blog_service.profiles.read import user_with_profile
 from replica.caller import CurrentUser
+from replica.users.at_least import caught_up
 from service_kit.http import problems
 from service_kit.http.bearer import invalid_token
 from service_kit.http.openapi import TOKEN, documented
@@ -38,10 +39,14 @@ async def patch_me(body: ProfileChanges, user: CurrentUser, blog: Blog) -> MeBod
 @router.get(
     "/users/{user_id}",
     summary="Show a user's public profile",
-    responses=documented(problems.NOT_FOUND),
+    dependencies=[Depends(caught_up)],
+    responses=documented(problems.NOT_FOUND, problems.NOT_CAUGHT_UP),
 )
 async def get_user(user_id: UUID, blog: Blog) -> PublicUserBody:
-    """Return a user who is not deleted."""
+    """Return a user who is not deleted.
+
+    With `at_least` and `wait`, wait for a change that the caller has made at the auth service.
+    """
     async with blog.engine.connect() as connection:
         found = await user_with_profile(connection, user_id)
     if found is None:

@@ -31,6 +31,7 @@ READ_BY_PAGES: Final = (
     "RateLimit",
     "RateLimit-Policy",
     "WWW-Authenticate",
+    "User-Version",
 )
 
 PREFLIGHT_SECONDS: Final = 600

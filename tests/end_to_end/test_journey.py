@@ -50,6 +50,25 @@ async def test_a_sign_up_a_change_and_a_deletion_reach_the_blog_in_time(shared: 
     await _settles(shared)
 
 
+async def test_a_client_waits_at_the_blog_for_what_it_changed(shared: Running) -> None:
+    person = await shared.sign_up()
+    email = f"{uuid4().hex}@example.org"
+    changed = await shared.auth.patch(
+        "/v1/me", json={"email": email, "password": PASSWORD}, headers=person.headers
+    )
+    wait = {"at_least": changed.json()["version"], "wait": 5}
+    shown = await shared.blog.get(f"/v1/users/{person.id}", params=wait)
+    assert (shown.status_code, shown.json()["version"]) == (200, wait["at_least"])
+
+    deleted = await shared.auth.request(
+        "DELETE", "/v1/me", json={"password": PASSWORD}, headers=person.headers
+    )
+    wait = {"at_least": int(deleted.headers["User-Version"]), "wait": 5}
+    gone = await shared.blog.get(f"/v1/users/{person.id}", params=wait)
+    assert (gone.status_code, gone.json()["code"]) == (404, "not_found")
+    await _settles(shared)
+
+
 async def test_the_first_request_succeeds_while_the_consumer_is_stopped(shared: Running) -> None:
     assert await shared.consumer.stop() == 0
     person = await shared.sign_up()

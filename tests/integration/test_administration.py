@@ -175,7 +175,10 @@ class TestFinding:
         assert document["errors"][0]["pointer"].startswith(f"/query/{name}")
 
     async def test_a_deleted_user_is_not_found(self, office: Office) -> None:
-        assert (await office.delete()).status_code == 204
+        version = (await office.ask("GET", office.path)).json()["version"]
+        deleted = await office.delete()
+        assert deleted.status_code == 204
+        assert int(deleted.headers["User-Version"]) > version
         for answer in (
             await office.ask("GET", office.path),
             await office.patch(status="active"),

@@ -27,6 +27,7 @@ async def test_with_a_token_from_before(api: AuthApi, ada: Signed) -> None:
     assert_problem(read, 403, "account_disabled")
     assert_problem(wrong, 403, "wrong_password")
     assert right.status_code == 204, right.text
+    assert int(right.headers["User-Version"]) > ada["user"]["version"]
     assert_problem(again, 401, "invalid_token")
     await assert_erased(api, ada)
 
@@ -41,6 +42,7 @@ async def test_without_a_token(api: AuthApi, ada: Signed) -> None:
     assert_problem(signed_in, 403, "account_disabled")
     assert_problem(wrong, 401, "invalid_credentials")
     assert right.status_code == 204, right.text
+    assert int(right.headers["User-Version"]) > ada["user"]["version"]
     assert_problem(again, 401, "invalid_credentials")
     await assert_erased(api, ada)
 

@@ -59,6 +59,7 @@ async def test_sign_up_brings_a_link_that_verifies_the_address(post: Post) -> No
     after = (await post.me(ada)).json()
     assert after["email_verified"]
     assert after["version"] > ada["user"]["version"]
+    assert int(answer.headers["User-Version"]) == after["version"]
     *_, last = await events(post.engine, after["id"])
     assert (last["version"], last["email_verified"]) == (after["version"], True)
     assert ("email_verified", "anonymous", after["id"]) in await actions(post.engine)
