@@ -112,7 +112,7 @@ dist: $(STAMP) ## build a release in .local/dist: a wheel and the source archive
 
 lock: ## write the lock files from pyproject.toml (needs uv)
 	@$(COMPILE) -o requirements.txt
-	@$(COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt
+	@$(COMPILE) --extra dev --extra otel -c requirements.txt -o requirements-dev.txt
 
 clean: ## stop the system; remove its data, .venv and all caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; $(BIN)/python -m tests.support.memory; fi

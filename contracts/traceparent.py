@@ -8,8 +8,8 @@ from typing import Final
 
 _FORM: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
-_SAMPLED: Final = 1
-"""The bit of the flags that says that the trace is recorded."""
+_SAMPLED: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][13579bdf]")
+"""The last bit of the flags says that the trace is recorded."""
 
 
 def trace_id(traceparent: object) -> str | None:
@@ -18,6 +18,6 @@ def trace_id(traceparent: object) -> str | None:
     return found[1] if found else None
 
 
-def is_sampled(traceparent: str | None) -> bool:
+def is_sampled(traceparent: str) -> bool:
     """Tell whether the trace is recorded; False for what is not a ``traceparent``."""
-    return trace_id(traceparent) is not None and bool(int(str(traceparent)[-2:], 16) & _SAMPLED)
+    return _SAMPLED.fullmatch(traceparent) is not None

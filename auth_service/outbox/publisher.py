@@ -9,11 +9,13 @@ through the client library, with the same outcomes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from itertools import compress
 from typing import Final
+from uuid import UUID
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError, PublishError
@@ -22,10 +24,14 @@ from aiormq.channel import Channel
 from auth_service.outbox.rendering import Renderer
 from contracts.events.envelope import StoredEvent, encode_stored
 from contracts.events.names import EXCHANGE, EXCHANGE_TYPES
+from contracts.traceparent import is_sampled
 from service_kit.broker.bulk_publish import BulkPublisher
 from service_kit.broker.connection import BROKER_ERRORS, connected, talking
 from service_kit.broker.queue_depths import has_queue
 from service_kit.broker.seam import SeamConnection
+from service_kit.broker.tracing import Server, server_of, step
+from service_kit.process import tracing
+from service_kit.process.tracing.steps import Step
 
 ROUTING_KEY_BYTES_MAX: Final = 255
 """AMQP stores the length in one byte."""
@@ -121,8 +127,14 @@ class Publisher:
         keyed = [(event, routing_key or event.type) for event in events]
         sendable = [_is_sendable(*each) for each in keyed]
         publish = self._publish_one_by_one if self._bulk is None else self._bulk.publish
-        outcomes = iter(await publish(list(compress(keyed, sendable)), self._timeout_seconds))
-        return [next(outcomes) if each else Outcome.UNSENDABLE for each in sendable]
+        began = time.time_ns()
+        found = iter(await publish(list(compress(keyed, sendable)), self._timeout_seconds))
+        outcomes = [next(found) if each else Outcome.UNSENDABLE for each in sendable]
+        # A replay is not part of the request that once caused the event.
+        if (recorder := tracing.current()) is not None and self._to == EXCHANGE:
+            steps = _sampled_steps(keyed, outcomes, server_of(self._connection))
+            recorder.handled(steps, began=began)
+        return outcomes
 
     async def _publish_one_by_one(
         self, events: Sequence[tuple[StoredEvent, str]], timeout_seconds: float
@@ -176,6 +188,17 @@ def _frame_body_bytes_max(channel: Channel) -> int:
     """
     size = channel.max_content_size
     return size if size > 0 else BODY_BYTES_MAX
+
+
+def _sampled_steps(
+    keyed: Sequence[tuple[StoredEvent, str]], outcomes: Sequence[Outcome], server: Server | None
+) -> Iterator[tuple[Step, str, UUID]]:
+    """What was done with the events whose trace is sampled, for their spans."""
+    for (event, routing_key), outcome in zip(keyed, outcomes, strict=True):
+        if event.traceparent is not None and is_sampled(event.traceparent):
+            has_failed = outcome is not Outcome.CONFIRMED
+            sent = step("send", EXCHANGE, routing_key, "", outcome, has_failed, server)
+            yield sent, event.traceparent, event.event_id
 
 
 def _is_sendable(event: StoredEvent, routing_key: str) -> bool:

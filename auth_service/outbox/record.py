@@ -34,8 +34,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from auth_service.outbox.table import RELAY_LEASE, outbox_events
 from auth_service.outbox.urgent import is_urgent
 from contracts.events import Data, UserState, UserTombstone
+from contracts.events.names import EXCHANGE
+from service_kit.broker.tracing import step
 from service_kit.database.statements import Statement
 from service_kit.database.transactions import Transaction
+from service_kit.process import tracing
 from service_kit.process.telemetry import traceparent
 
 _RECORD_MANY = text(
@@ -75,7 +78,7 @@ async def record(connection: AsyncConnection | Transaction, event_type: str, dat
             # tombstone's.
             "deleted_at": data.deleted_at if isinstance(data, UserTombstone) else None,
             "data": data.model_dump_json(),
-            "trace": traceparent.get(),
+            "trace": _trace_of_new(event_type),
             "overtakes": is_urgent(data),
         },
     )
@@ -94,10 +97,21 @@ async def record_many(
         "users": [state.id for state in states],
         "versions": [state.version for state in states],
         "payloads": [state.model_dump_json() for state in states],
-        "traceparent": traceparent.get(),
+        "traceparent": _trace_of_new(event_type),
     }
     await connection.execute(_RECORD_MANY, values)
     await connection.execute(select(RELAY_LEASE.wake()))
+
+
+def _trace_of_new(event_type: str) -> str | None:
+    """Return what new events of this type carry as their ``traceparent``; None outside a request.
+
+    With traces on, it leads to a span of their own, which is recorded here.
+    """
+    request, recorder = traceparent.get(), tracing.current()
+    if request is None or recorder is None:
+        return request
+    return recorder.created(step("create", EXCHANGE, event_type), request)
 
 
 async def erase(connection: AsyncConnection, user_id: UUID) -> None:

@@ -14,6 +14,7 @@ Not here: what happens to a message (``settle``), how messages arrive (``subscri
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
@@ -30,14 +31,17 @@ from replica.inbox.queue_limits import log_strict_limits
 from replica.inbox.readiness import NotConsuming, why_degraded
 from replica.inbox.retry import retry_continuously
 from replica.inbox.settle import DatabaseAway, ParkedInARow, Settler
+from replica.inbox.spans import sampled_steps
 from replica.inbox.subscription import Subscription, subscribed
 from replica.inbox.topology import SourceMissing, bind_replays, declare
 from replica.settings import ConsumerSettings
 from replica.table import Replica
 from service_kit.broker.connection import BROKER_ERRORS, connected, in_words
 from service_kit.broker.delivery import Delivery
+from service_kit.broker.tracing import Server, server_of
 from service_kit.database.alone import ping
 from service_kit.database.away import DATABASE_AWAY
+from service_kit.process import tracing
 from service_kit.process.backoff import pause_seconds
 from service_kit.process.tasks import all_of
 
@@ -74,6 +78,7 @@ class Consumer:
         }
         self._stopping = asyncio.Event()
         self._failures = 0  # in a row, of any kind
+        self._server: Server | None = None
 
     async def run(self) -> None:
         """Consume until ``stop``, and wait for broker, source and database while they are away.
@@ -129,6 +134,7 @@ class Consumer:
     async def _consume(self, connection: AbstractConnection, *, has_replays: bool) -> None:
         """Work in all lanes until they are drained, or raise the first error."""
         settings, queues = self._settings, self._replica.queues
+        self._server = server_of(connection)
         replay_prefetch = REPLAY_PREFETCH_BATCHES * settings.replay_batch_size
         ahead = self._settlers["live"].read_ahead
         live_queues = [queues.live, queues.dead]
@@ -164,8 +170,13 @@ class Consumer:
             await self._settle("replays", subscription, batch)
 
     async def _settle(self, lane: str, subscription: Subscription, batch: list[Delivery]) -> None:
+        began, read = time.time_ns(), subscription.read(batch)
         with self.activity.busy(lane):
-            outcomes = await self._settlers[lane].settle(batch, subscription.read(batch))
+            outcomes = await self._settlers[lane].settle(batch, read)
+        # A replay is not part of the request that once caused the event.
+        if (recorder := tracing.current()) is not None and lane != "replays":
+            steps = sampled_steps(batch, read, outcomes, self._server)
+            recorder.handled(steps, began=began)
         for outcome, count in Counter(outcomes).items():
             metrics.messages.labels(outcome=outcome.value).inc(count)
         await subscription.acknowledge(batch)

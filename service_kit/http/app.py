@@ -36,8 +36,9 @@ def new_app(
         lifespan=lifespan,
         docs_url=None,  # FastAPI's page loads scripts from elsewhere; ours does not
         redoc_url=None,
-        # FastAPI's own telemetry records exception messages, which may quote data.
-        telemetry={"tracing": False},
+        # It records queries and exception messages, which may quote data; ours records neither
+        # (``tracing``). Another variable of the environment would turn it on.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     middleware.install(
         app,

@@ -52,9 +52,20 @@ def counted(app: Asgi) -> Asgi:
         try:
             await app(scope, receive, send_noting)
         finally:
-            method = scope["method"] if scope["method"] in COUNTED else "other"
-            handler = getattr(scope.get("route"), "path", "none")
+            method, handler = method_of(scope), route_of(scope) or "none"
             requests.labels(method, status, handler).inc()
             duration.labels(method, handler).observe(time.perf_counter() - started)
 
     return call
+
+
+def method_of(scope: MutableMapping[str, Any]) -> str:
+    """The method of a request as it may be shown: by its name, or ``other``."""
+    method: str = scope["method"]
+    return method if method in COUNTED else "other"
+
+
+def route_of(scope: MutableMapping[str, Any]) -> str | None:
+    """The template of the route that has responded; None if no route of FastAPI has."""
+    path: str | None = getattr(scope.get("route"), "path", None)
+    return path

@@ -22,7 +22,8 @@ from service_kit.http.head_method import with_head
 from service_kit.http.metrics import counted
 from service_kit.http.openapi import describe_problems
 from service_kit.http.strict_json import with_strict_json
-from service_kit.process.telemetry import Asgi, identified, traced
+from service_kit.http.tracing import traced
+from service_kit.process.telemetry import Asgi, identified
 
 SENT_BY_PAGES: Final = ("Authorization", "Content-Type", "X-Request-ID", "traceparent")
 READ_BY_PAGES: Final = (

@@ -1,1 +1,1 @@
-"""Settings, logs, terminal, tasks: what any process needs, without HTTP, database or broker."""
+"""Settings, logs, traces, terminal, tasks: for any process; no HTTP, database or broker."""

@@ -1,9 +1,8 @@
-"""Write logs and follow traces, the same way in every process.
+"""Write logs, and know which request is at hand, the same way in every process.
 
 Logs are JSON lines on standard output: a constant ``event`` to match on, dotted or OWASP's name,
-and fields. No payload, token, password or e-mail address is ever a field. Traces follow W3C Trace
-Context: a request's ``traceparent`` is kept for as long as the request lasts, and recorded with the
-events that it causes. Each request has an id, which the caller and the log share.
+and fields. No payload, token, password or e-mail address is ever a field. Each request has an id,
+which the caller and the log share, and a trace, which ``service_kit.http.tracing`` follows.
 """
 
 import logging
@@ -17,8 +16,6 @@ from typing import Any, Final
 from uuid import uuid4
 
 import structlog
-
-from contracts.traceparent import trace_id
 
 traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
 """The trace of the request at hand; None outside a request."""
@@ -61,7 +58,8 @@ def configure_logging(process: str) -> None:
     )
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     # aio-pika reports each refused connection as an error; our own loops say it once.
-    for noisy in ("aio_pika", "aiormq"):
+    # OpenTelemetry's exporter does so for each attempt to reach the collector.
+    for noisy in ("aio_pika", "aiormq", "opentelemetry"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     # httpx writes a line for every request that it makes.
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -83,25 +81,6 @@ def _frames_without_message(
             for frame in traceback.extract_tb(error.__traceback__)
         ]
     return fields
-
-
-def traced(app: Asgi) -> Asgi:
-    """Middleware (ASGI): keep the caller's ``traceparent``, or a new one, during the request.
-
-    Its trace is named in the request's log lines.
-    """
-
-    async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            sent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
-            chosen = sent if trace_id(sent) else new_traceparent()
-            traceparent.set(chosen)
-            with structlog.contextvars.bound_contextvars(trace_id=trace_id(chosen)):
-                await app(scope, receive, send)
-        else:
-            await app(scope, receive, send)
-
-    return call
 
 
 def identified(app: Asgi) -> Asgi:

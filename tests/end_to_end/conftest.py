@@ -53,7 +53,8 @@ class Running:
 
 
 @asynccontextmanager
-async def _running(system: System, **settings: object) -> AsyncIterator[Running]:
+async def running_on(system: System, **settings: object) -> AsyncIterator[Running]:
+    """Run the four processes inside the block, with more settings by name."""
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         settings = {
             "AUTH_AMQP_URL": as_relay(amqp_url),
@@ -74,12 +75,12 @@ async def running(system: System, request: pytest.FixtureRequest) -> AsyncIterat
 
     An indirect parameter is more settings, by name.
     """
-    async with _running(system, **getattr(request, "param", {})) as running:
+    async with running_on(system, **getattr(request, "param", {})) as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(shared_system: System) -> AsyncIterator[Running]:
     """The same for all tests of a file, which share an event loop."""
-    async with _running(shared_system) as running:
+    async with running_on(shared_system) as running:
         yield running

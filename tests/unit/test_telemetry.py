@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from service_kit.process.telemetry import new_traceparent, traced, traceparent
+from service_kit.http.tracing import traced
+from service_kit.process.telemetry import new_traceparent, traceparent
 from tests.support.programs import python
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,7 @@ async def traced_as(sent: bytes) -> str | None:
     async def nothing(*_: Any) -> Awaitable[None] | None:
         return None
 
-    await traced(app)({"type": "http", "headers": [(b"traceparent", sent)]}, nothing, nothing)
+    scope = {"type": "http", "path": "/v1/me", "headers": [(b"traceparent", sent)]}
+    await traced(app)(scope, nothing, nothing)
     [trace] = seen
     return trace

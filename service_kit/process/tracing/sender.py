@@ -1,0 +1,143 @@
+"""Send spans to the collector, from a thread of its own.
+
+Guarantees: ``put`` and ``put_messages`` never wait. While the collector is away or slow, at most
+``QUEUE_SPANS`` wait; what comes then is dropped and counted. One line in the log says that spans
+are not sent, and why, and one that they are again. The end takes ``FLUSH_SECONDS_MAX`` at most.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from contextvars import copy_context
+from typing import Final
+
+import structlog
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from prometheus_client import Counter
+
+from service_kit.process.tracing.messages import (
+    RESOURCE_SPANS,
+    SCOPE_SPANS,
+    attribute,
+    nested,
+)
+
+log = structlog.get_logger()
+
+QUEUE_SPANS: Final = 20_000
+"""Spans that may wait, six megabytes of messages' spans: about a second of the fastest consumer.
+``OTEL_BSP_MAX_QUEUE_SIZE`` is another number."""
+
+REQUEST_SPANS: Final = 8_192
+"""Spans of one request to the collector, two megabytes, of which collectors accept ten times as
+much. ``OTEL_BSP_MAX_EXPORT_BATCH_SIZE`` is another number."""
+
+DELAY_MILLISECONDS: Final = 1_000
+"""How long spans wait for others; ``OTEL_BSP_SCHEDULE_DELAY`` is another number."""
+
+FLUSH_SECONDS_MAX: Final = 3.0
+"""How long the end of a process may be delayed by spans that are not sent yet."""
+
+SCOPE: Final = "usersync"
+"""What recorded the spans, as OpenTelemetry asks to name it."""
+
+_SCOPE: Final = ScopeSpans(scope={"name": SCOPE}).SerializeToString()
+
+counted: Final = Counter(
+    "usersync_spans",
+    "Spans by result: sent; dropped, since too many waited; failed, not accepted by the collector",
+    ["result"],
+)
+
+
+class Sender:
+    """Sends what it is given, about once a second, until it is ended."""
+
+    def __init__(self, resource: Resource) -> None:
+        """``resource`` describes the process. The collector's address is in the environment."""
+        attributes = [attribute(name, str(value)) for name, value in resource.attributes.items()]
+        self._resource = ResourceSpans(resource={"attributes": attributes}).SerializeToString()
+        self._queue_spans = _number("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SPANS)
+        self._request_spans = _number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", REQUEST_SPANS)
+        self._delay = _number("OTEL_BSP_SCHEDULE_DELAY", DELAY_MILLISECONDS) / 1_000
+        self._exporter = OTLPSpanExporter()
+        self._waiting: deque[ReadableSpan | bytes] = deque()  # appended here, taken by the thread
+        self._wake = threading.Event()
+        self._ending = False
+        self._is_failing = False
+        run = copy_context().run  # the log names the process by its context
+        self._thread = threading.Thread(target=run, args=(self._run,), name="spans", daemon=True)
+        self._thread.start()
+
+    def put(self, span: ReadableSpan) -> None:
+        """Send a span that the SDK has recorded."""
+        self._put([span])
+
+    def put_messages(self, spans: Sequence[bytes]) -> None:
+        """Send spans that ``messages`` has rendered."""
+        self._put(spans)
+
+    def end(self) -> None:
+        """Send what waits, within ``FLUSH_SECONDS_MAX``."""
+        self._ending = True
+        self._wake.set()
+        self._thread.join(FLUSH_SECONDS_MAX)
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+    def _put(self, spans: Sequence[ReadableSpan | bytes]) -> None:
+        free = self._queue_spans - len(self._waiting)
+        if free < len(spans):
+            counted.labels("dropped").inc(len(spans) - free)
+        self._waiting.extend(spans[:free])
+        if len(self._waiting) >= self._request_spans:
+            self._wake.set()
+
+    def _run(self) -> None:
+        while not self._ending:
+            self._wake.wait(self._delay)
+            self._wake.clear()
+            self._send_all()
+        self._send_all()
+
+    def _send_all(self) -> None:
+        while self._waiting:
+            count = min(len(self._waiting), self._request_spans)
+            spans = [self._waiting.popleft() for _ in range(count)]
+            trouble = self._send(spans)
+            counted.labels("failed" if trouble else "sent").inc(count)
+            if trouble and not self._is_failing:
+                log.warning("traces.not_sent", reason=trouble)
+            elif self._is_failing and not trouble:
+                log.info("traces.sent_again")
+            self._is_failing = bool(trouble)
+
+    def _send(self, spans: Sequence[ReadableSpan | bytes]) -> str | None:
+        """Send one request; return why the collector did not accept it, or None."""
+        try:
+            recorded = [each for each in spans if not isinstance(each, bytes)]
+            rendered = b"".join(each for each in spans if isinstance(each, bytes))
+            request: bytes = encode_spans(recorded).SerializeToString() if recorded else b""
+            if rendered:
+                of_scope = nested(SCOPE_SPANS, _SCOPE + rendered)
+                request += nested(RESOURCE_SPANS, self._resource + of_scope)
+            return self._post(request)
+        except Exception as error:  # nothing that happens here may end the thread
+            return type(error).__name__
+
+    def _post(self, body: bytes) -> str | None:
+        """Send bytes; the exporter itself accepts only spans of the SDK."""
+        answer = self._exporter._client.export(body)  # noqa: SLF001 - see above
+        if answer.success:
+            return None
+        return str(answer.status_code or type(answer.error).__name__)
+
+
+def _number(variable: str, default: int) -> int:
+    """Read a positive number from the environment; anything else is the default."""
+    given = os.environ.get(variable, "")
+    return int(given) if given.isascii() and given.isdigit() and int(given) > 0 else default
