@@ -25,6 +25,7 @@ from benchmarks import (
     replay,
     several_consumers,
     tokens,
+    traces,
     urgent,
     whole_way,
 )
@@ -44,6 +45,7 @@ Measurement = Callable[[Stage, Scale], Awaitable[Section]]
 MEASUREMENTS: dict[str, Measurement] = {
     "relay": relay.measure,
     "apply": apply.measure,
+    "traces": traces.measure,
     "whole-way": whole_way.measure,
     "several-consumers": several_consumers.measure,
     "latency": latency.measure,

@@ -30,9 +30,14 @@ WARM_UP: Final = 0.1
 """The share of events before the clock starts; the same for every contestant."""
 
 
-async def publish(stage: Stage, users: Sequence[UserState]) -> float:
-    """Publish a creation of each user to the exchange of live events; return events per second."""
-    count, messages = len(users), _messages(users)
+async def publish(
+    stage: Stage, users: Sequence[UserState], *, is_sampled: bool | None = None
+) -> float:
+    """Publish a creation of each user to the exchange of live events; return events per second.
+
+    ``is_sampled``: whether the trace that each message carries is; None for no trace.
+    """
+    count, messages = len(users), _messages(users, is_sampled)
     async with await aio_pika.connect(stage.amqp_url) as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         exchange = await channel.get_exchange(EXCHANGE)
@@ -81,10 +86,21 @@ async def _publish(exchange: AbstractExchange, messages: list[aio_pika.Message])
     await asyncio.gather(*(one_after_the_other() for _ in range(IN_FLIGHT)))
 
 
-def _messages(users: Sequence[UserState]) -> list[aio_pika.Message]:
+def _messages(users: Sequence[UserState], is_sampled: bool | None) -> list[aio_pika.Message]:
+    def trace() -> str | None:
+        trace = f"00-{uuid4().hex}-{uuid4().hex[:16]}"
+        return None if is_sampled is None else f"{trace}-{is_sampled:02d}"
+
     return [
         encode(
-            UserCreated(id=uuid4(), source=ISSUER, time=user.created_at, sequence=number, data=user)
+            UserCreated(
+                id=uuid4(),
+                source=ISSUER,
+                time=user.created_at,
+                sequence=number,
+                traceparent=trace(),
+                data=user,
+            )
         )
         for number, user in enumerate(users)
     ]

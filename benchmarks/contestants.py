@@ -37,12 +37,12 @@ def relay(
     return running("relay", command, settings, health_port=port)
 
 
-def consumer(stage: Stage, source: Mapping[str, str] = MappingProxyType({})) -> Process:
+def consumer(stage: Stage, more: Mapping[str, str] = MappingProxyType({})) -> Process:
     """Run ``blog-service consumer``, as it is shipped.
 
     Parameters:
         stage: the databases and the virtual host.
-        source: the settings that name the source and an account there; without them, the consumer
+        more: more settings. Without those that name the source and an account there, the consumer
             never compares by itself.
     """
     port = free_port()
@@ -50,7 +50,7 @@ def consumer(stage: Stage, source: Mapping[str, str] = MappingProxyType({})) -> 
         "BLOG_DATABASE_URL": stage.blog_url,
         "BLOG_AMQP_URL": stage.amqp_url,
         "BLOG_CONSUMER_PORT": str(port),
-        **source,
+        **more,
     }
     command = [str(program("blog-service")), "consumer"]
     return running("consumer", command, settings, health_port=port)
@@ -96,6 +96,12 @@ def polled_relay(stage: Stage) -> Process:
     """Run the outbox that is polled each second and published one by one."""
     command = [sys.executable, "-m", "benchmarks.peers.polled_relay"]
     return running("polled_relay", command, _peer_settings(stage))
+
+
+def discarding_collector(port: int) -> Process:
+    """Run a collector of traces that discards them."""
+    command = [sys.executable, "-m", "benchmarks.peers.discarding_collector"]
+    return running("discarding_collector", command, {"PEER_PORT": str(port)})
 
 
 def faststream_consumer(stage: Stage) -> Process:

@@ -27,6 +27,7 @@ from tests.support.programs import python
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 COLLECTOR = "http://127.0.0.1:4318"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+CREATED = step("create", "users", "user.created")
 SENT = step("send", "users", "user.created", "", "confirmed", False, ("broker.example", 5672))
 
 
@@ -88,14 +89,14 @@ def test_nothing_of_the_sdk_is_imported_while_traces_are_off() -> None:
     "given",
     [
         SENT,
-        step("create", "users", "user.created"),
+        CREATED,
         step("process", "users", "user.deleted", "blog.users", "parked", True, None),
         step("process", "users", "100%", "%(trace)b", "applied", False, ("::1", 5671)),
     ],
     ids=lambda given: given.operation,
 )
 def test_a_rendered_span_is_what_the_library_would_send(given: Step) -> None:
-    """Whatever the values are, a percent sign included; and for a second message as well."""
+    """With a percent sign in the values, and for a second message as well."""
     spans = MessageSpans()
     for _ in range(2):
         span_id, message_id = new_span_id(), uuid4()
@@ -154,7 +155,7 @@ def test_a_request_continues_the_callers_trace_or_begins_one(
     monkeypatch.setenv("OTEL_SERVICE_NAME", "named by the environment")
     recorder = Recorder("test")
     spans = [recorder.request("GET", "http", callers) for callers in (TRACE, None)]
-    children = [recorder.created(SENT, span.traceparent) for span in spans]
+    children = [recorder.created(CREATED, span.traceparent) for span in spans]
     for span in spans:
         span.end("GET", "/v1/me", 503)
     recorder.end()
@@ -165,7 +166,7 @@ def test_a_request_continues_the_callers_trace_or_begins_one(
     assert [span.parent_id for span in served] == [TRACE[36:52], ""]
     assert {span.service for span in served} == {"named by the environment"}
     assert all(span.is_error and span.attributes["error.type"] == "503" for span in served)
-    made = collector.named(SENT.operation + " " + SENT.destination)
+    made = collector.named("create users:user.created")
     assert [span.path for span in made] == [child[:-2] for child in children]
 
 
@@ -185,7 +186,7 @@ def test_the_sampler_of_the_environment_decides(
         found = []
         for callers in (None, TRACE, unsampled):
             span = recorder.request("GET", "http", callers)
-            assert recorder.created(SENT, span.traceparent)[53:] == span.traceparent[53:]
+            assert recorder.created(CREATED, span.traceparent)[53:] == span.traceparent[53:]
             span.end("GET", None, 200)
             found.append(is_sampled(span.traceparent))
         recorder.end()

@@ -151,7 +151,7 @@ def _template(step: Step) -> bytes:
         start_time_unix_nano=_BEGAN,
         end_time_unix_nano=_ENDED,
         attributes=[attribute(*each) for each in attributes.items()],
-        # The conventions ask for a link to what the message carries, whatever the parent is.
+        # The conventions ask for a link to what the message carries, with or without a parent.
         links=[Span.Link(trace_id=_TRACE, span_id=_PARENT, flags=flags)] if not is_created else [],
         status=Status(code=Status.STATUS_CODE_ERROR if step.is_error else Status.STATUS_CODE_UNSET),
     )

@@ -15,6 +15,8 @@ from typing import Final
 import structlog
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource as ResourceMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -46,7 +48,7 @@ FLUSH_SECONDS_MAX: Final = 3.0
 SCOPE: Final = "usersync"
 """What recorded the spans, as OpenTelemetry asks to name it."""
 
-_SCOPE: Final = ScopeSpans(scope={"name": SCOPE}).SerializeToString()
+_SCOPE: Final = ScopeSpans(scope=InstrumentationScope(name=SCOPE)).SerializeToString()
 
 counted: Final = Counter(
     "usersync_spans",
@@ -61,7 +63,9 @@ class Sender:
     def __init__(self, resource: Resource) -> None:
         """``resource`` describes the process. The collector's address is in the environment."""
         attributes = [attribute(name, str(value)) for name, value in resource.attributes.items()]
-        self._resource = ResourceSpans(resource={"attributes": attributes}).SerializeToString()
+        self._resource = ResourceSpans(
+            resource=ResourceMessage(attributes=attributes)
+        ).SerializeToString()
         self._queue_spans = _number("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SPANS)
         self._request_spans = _number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", REQUEST_SPANS)
         self._delay = _number("OTEL_BSP_SCHEDULE_DELAY", DELAY_MILLISECONDS) / 1_000
