@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from blog_service import web
 from blog_service.comments import routes as comments
 from blog_service.context import Context
+from blog_service.exports import routes as exports
 from blog_service.posts import routes as posts
 from blog_service.profiles import routes as profiles
 from blog_service.replica_of_users import USERS
@@ -37,7 +38,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         verifier=api.verifier,
         source=api.source,
     )
-    add_routers(app, posts.router, comments.router, profiles.router)
+    add_routers(app, posts.router, comments.router, profiles.router, exports.router)
     api.add_routes(app)
     app.router.routes.extend(web.routes(settings))
     return app

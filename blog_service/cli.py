@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from blog_service.exports import commands as exports
 from replica.commands import commands
 from service_kit.process.terminal import failing_with_a_sentence
 
@@ -18,6 +19,7 @@ def _service() -> "Service":
 
 
 app = commands("blog-service", _service, prefix="BLOG_", description=__doc__)
+app.add_typer(exports.app, name="users")
 
 
 @app.command(epilog="Example: BLOG_PORT=8002 blog-service api")

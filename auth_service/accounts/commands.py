@@ -4,6 +4,7 @@ import itertools
 import re
 import secrets
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
@@ -158,6 +159,43 @@ def show_user(
     for entry in entries:
         details = entry["details"] or ""
         print(f"{time_text(entry['occurred_at'])}  {entry['action']} by {entry['actor']} {details}")
+
+
+@app.command(
+    epilog="Example: auth-service users export 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52 --into ada.zip"
+)
+@failing_with_a_sentence
+def export(
+    user: Annotated[
+        str, typer.Argument(parser=argument(user_id), metavar="ID", help="User to export.")
+    ],
+    into: Annotated[
+        Path, typer.Option(metavar="FILE", help="Archive; parts of other services may be in it.")
+    ],
+) -> None:
+    """Export what this service knows of a user, as a part of a zip archive of JSON.
+
+    The export is in the audit log. `blog-service users export` adds the part of the blog to the
+    same archive.
+    """
+    from datetime import UTC, datetime
+
+    from auth_service.accounts.export import FOLDER, export_by
+    from auth_service.settings import DatabaseSettings
+    from auth_service.users.model import NoSuchUser
+    from service_kit.process.actors import operator
+    from service_kit.process.archive import archive_at
+
+    settings = load(DatabaseSettings)
+    try:
+        with archive_at(into, FOLDER, datetime.now(UTC)) as archive:
+            on_database(
+                settings,
+                lambda engine: export_by(engine, UUID(user), archive, actor=operator()),
+            )
+    except NoSuchUser:
+        raise OperatorError("no user has this id") from None
+    print(into)
 
 
 @app.command(epilog="Example: auth-service users erase 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52")

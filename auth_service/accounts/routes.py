@@ -1,11 +1,13 @@
 """Sign-up and a user's own account over HTTP: parse, call the use case, respond."""
 
 from fastapi import APIRouter, Request, Response, status
+from fastapi.responses import StreamingResponse
 
 from auth_service.accounts.bodies import PasswordChange, PasswordOnly
 from auth_service.accounts.change_email import change_email, request_email_change
 from auth_service.accounts.change_password import change_password
 from auth_service.accounts.delete import delete, delete_verified
+from auth_service.accounts.export import FOLDER, export_own
 from auth_service.accounts.sign_up import sign_up
 from auth_service.context import Auth, Context
 from auth_service.problems import (
@@ -28,7 +30,9 @@ from auth_service.throttle.sign_in_attempts import KnownNetwork, remember_networ
 from auth_service.users.bodies import Credentials, OwnUserBody
 from auth_service.users.marker import CHANGED, marker
 from service_kit.http import problems
+from service_kit.http.downloads import AN_ARCHIVE, archive_response
 from service_kit.http.openapi import TOKEN, documented
+from service_kit.process.archive import Archive
 
 router = APIRouter(prefix="/v1", tags=["users"])
 
@@ -174,6 +178,27 @@ async def delete_me(
     response.headers.update(
         marker(await delete(auth.engine, auth.passwords, user_id, password=password))
     )
+
+
+@router.post(
+    "/me/export",
+    summary="Export your data",
+    response_class=StreamingResponse,
+    responses=AN_ARCHIVE | documented(*BY_PASSWORD),
+)
+async def post_export(
+    body: PasswordOnly, caller: CallerEvenDisabled, auth: Auth
+) -> StreamingResponse:
+    """What this service knows of you, as a zip archive of JSON; the password confirms it."""
+    headers = await _spend_password_attempt(auth, caller)
+    user_id, password = caller.user.id, body.password.get_secret_value()
+
+    async def write(archive: Archive) -> None:
+        await export_own(auth.engine, auth.passwords, user_id, archive, password=password)
+
+    response = await archive_response(FOLDER, f"{FOLDER}-{user_id}.zip", write)
+    response.headers.update(headers)
+    return response
 
 
 @router.post(

@@ -10,6 +10,7 @@ import {
   changeEmail,
   changePassword,
   deleteAccount,
+  exportData,
   reloadUser,
   session,
   signOut,
@@ -19,6 +20,8 @@ import { go, notice } from "./shell.js";
 const DISPLAY_NAME_LENGTH_MAX = 50;
 const BIO_LENGTH_MAX = 500;
 const AVATAR_URL_LENGTH_MAX = 500;
+
+const DOWNLOAD_STARTS_WITHIN_MS = 60_000; // the browser may ask first whether to save both
 
 // What happens to posts and comments is a setting of the blog.
 const AFTER_DELETION = {
@@ -37,6 +40,7 @@ export async function openAccount(visit) {
       email(),
       password(),
       devices(),
+      data(),
       deletion(),
     ],
   };
@@ -217,6 +221,35 @@ function devices() {
       button("local", "Sign out here", "You are signed out."),
     ),
   );
+}
+
+function data() {
+  const { element, clear } = form({
+    fields: [
+      {
+        name: "current",
+        label: "Password",
+        type: "password",
+        autocomplete: "current-password",
+      },
+    ],
+    submit: "Download",
+    busy: "Collecting …",
+    about: { wrong_password: "current" },
+    async act({ current }) {
+      for (const [service, archive] of Object.entries(await exportData(current)))
+        save(archive, `${service}.zip`);
+      clear();
+      notice("Your data: one archive of your account, one of the blog.");
+    },
+  });
+  return section("Your data", folded("Download a copy of your data", element));
+}
+
+function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), DOWNLOAD_STARTS_WITHIN_MS);
 }
 
 function deletion() {

@@ -14,6 +14,7 @@ const TIMEOUT_MS = 20_000; // both services respond in milliseconds, or reject a
 const DELETED_WITHIN_MS = 3_000; // an event takes milliseconds; users should not wait for a backlog
 const DELETED_LATER_MS = 60_000;
 const HINT = "session";
+const ARCHIVE = "application/zip";
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
 const AUTH = document.querySelector('meta[name="auth"]').content;
@@ -110,6 +111,12 @@ export async function changePassword(current, wanted) {
   startSession(await call("auth", "POST", "/v1/me/password", body), "changed");
 }
 
+/** What each service knows of the user, as an archive by the service's name. */
+export async function exportData(password) {
+  const auth = await call("auth", "POST", "/v1/me/export", { password });
+  return { auth, blog: await call("blog", "GET", "/v1/me/export") };
+}
+
 /**
  * Delete the account, and wait up to three seconds for the blog to apply the deletion, so that the
  * next view is without the account. `isGone` says whether it has; `later` resolves to whether it
@@ -131,7 +138,8 @@ export async function deleteAccount(password) {
 }
 
 /**
- * Call `service`, "auth" or "blog"; resolves to the body of the response, or null if it is empty.
+ * Call `service`, "auth" or "blog"; resolves to the body of the response, null if it is empty, or a
+ * Blob if it is an archive.
  *
  * Throws Problem, Unreachable, or the reason for which `signal` was aborted.
  */
@@ -222,8 +230,12 @@ async function send(service, method, path, body, access, signal) {
       redirect: "error",
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
-    const text = await response.text();
-    content = text ? JSON.parse(text) : null;
+    if (response.headers.get("Content-Type") === ARCHIVE) {
+      content = await response.blob();
+    } else {
+      const text = await response.text();
+      content = text ? JSON.parse(text) : null;
+    }
   } catch {
     signal?.throwIfAborted();
     // A response that is not JSON came from a proxy.

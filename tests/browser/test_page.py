@@ -560,6 +560,29 @@ class TestAccount:
             await ada.sign_in(OTHER_PASSWORD)
             await ada.is_signed_in()
 
+    async def test_users_download_what_is_known_of_them(self, visit: Visiting) -> None:
+        """One archive from each service; a wrong password is said at its field."""
+        async with newcomer(visit, "ada.data@example.org") as ada:
+            page = ada.page
+            await page.goto("/#/account")
+            await page.get_by_text("Download a copy of your data").click()
+            data = page.get_by_role("group").filter(has_text="Download a copy of your data")
+            await data.get_by_label("Password").fill(OTHER_PASSWORD)
+            await data.get_by_role("button", name="Download").click()
+            await expect(data.get_by_label("Password")).to_have_accessible_description(
+                "This password is wrong."
+            )
+            await data.get_by_label("Password").fill(PASSWORD)
+            saved: list[str] = []
+            page.on("download", lambda download: saved.append(download.suggested_filename))
+            await data.get_by_role("button", name="Download").click()
+            await expect(page.get_by_text("Your data: one archive")).to_be_visible()
+
+            async def both_are_saved() -> bool:
+                return sorted(saved) == ["auth.zip", "blog.zip"]
+
+            await eventually(both_are_saved)
+
     async def test_other_users_see_the_profile(self, visit: Visiting) -> None:
         async with newcomer(visit, "ada.profile@example.org") as ada:
             page = ada.page

@@ -1,0 +1,54 @@
+"""The command ``blog-service users export``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from service_kit.database.commands import on_database
+from service_kit.process.errors import OperatorError
+from service_kit.process.id_lists import argument, user_id
+from service_kit.process.load import load
+from service_kit.process.terminal import failing_with_a_sentence
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+app = typer.Typer(no_args_is_help=True, help="Manage users.")
+
+
+@app.callback()
+def _group() -> None:
+    """Without it, a group of one command would be that command."""
+
+
+@app.command(
+    epilog="Example: blog-service users export 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52 --into ada.zip"
+)
+@failing_with_a_sentence
+def export(
+    user: Annotated[
+        str, typer.Argument(parser=argument(user_id), metavar="ID", help="User to export.")
+    ],
+    into: Annotated[
+        Path, typer.Option(metavar="FILE", help="Archive; parts of other services may be in it.")
+    ],
+) -> None:
+    """Export what this service knows of a user, as a part of a zip archive of JSON."""
+    from datetime import UTC, datetime
+
+    from blog_service.exports.export import FOLDER, NotHere, export_user
+    from blog_service.settings import DatabaseSettings
+    from service_kit.process.archive import archive_at
+
+    async def write(engine: "AsyncEngine") -> None:
+        with archive_at(into, FOLDER, datetime.now(UTC)) as archive:
+            async with engine.connect() as connection:
+                await export_user(connection, UUID(user), archive)
+
+    try:
+        on_database(load(DatabaseSettings), write)
+    except NotHere:
+        raise OperatorError("no user has this id") from None
+    print(into)
