@@ -9,6 +9,10 @@ import pytest
 
 from tests.support.databases import ROOT
 
+PREVIOUS_RELEASE = "fae9091"
+"""The commit whose processes have to work on the newest schema: the tag of the last release. There
+is none yet; this commit is three revisions of the auth database back, and one of the blog's."""
+
 FIRST_CHAIN = "fd611ed"
 """The last commit whose revisions kept writers out, and the revisions that were its newest."""
 FIRST_CHAIN_HEADS = {"auth": "0023", "blog": "0016"}
