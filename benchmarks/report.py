@@ -18,6 +18,9 @@ The promised bounds, and what one machine measured, written by `make bench`. Com
 both sides of each ran in turns in the same run, and the median of {rounds} rounds is shown.
 Absolute figures belong to this machine and its other work: load on its cores distorts latencies
 first, and then the ratios of several processes to one.
+
+[Where the time goes](limits.md) says why bounds are missed, what was tried, and how the figures
+were before.
 """
 
 
