@@ -24,6 +24,9 @@ DELAY_SECONDS = ApiSettings.model_fields["shutdown_delay_seconds"].default
 STOP_SECONDS_MAX = 30
 """After that, orchestrators kill."""
 
+AWAY_SECONDS = 5
+"""While a new release is put in place: longer than HAProxy repeats its attempts to connect."""
+
 SETTINGS = {
     "AUTH_SHUTDOWN_DELAY_SECONDS": DELAY_SECONDS,
     "BLOG_SHUTDOWN_DELAY_SECONDS": DELAY_SECONDS,
@@ -86,9 +89,10 @@ async def _goes_on(visits: Visits, requests: int = 200) -> None:
 
 
 async def _restarted(process: Member) -> tuple[int, float]:
-    """Restart a process; return its exit code and how many seconds its end took."""
+    """Replace a process; return its exit code and how many seconds its end took."""
     began = time.monotonic()
     code = await process.stop(within=STOP_SECONDS_MAX)
     seconds = time.monotonic() - began
+    await asyncio.sleep(AWAY_SECONDS)
     await process.ready()
     return code, round(seconds, 1)
