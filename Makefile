@@ -73,7 +73,7 @@ chaos: $(STAMP) ## let faults strike a running system (SEED=n to replay; SCHEDUL
 	@$(BIN)/python -W ignore -m tests.chaos $(if $(SEED),--seed $(SEED)) \
 		$(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(MINUTES),--minutes $(MINUTES))
 
-check: $(STAMP) ## check format, lint, types, imports, migrations, schemas, settings, vocabulary, links
+check: $(STAMP) ## check format, lint, types, imports, migrations, contracts, settings, vocabulary, links
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
@@ -81,6 +81,7 @@ check: $(STAMP) ## check format, lint, types, imports, migrations, schemas, sett
 	@$(BIN)/python -m migrations.lint
 	@$(BIN)/python -m contracts.events.write_schemas --check
 	@$(BIN)/python -m contracts.events.write_definitions --check
+	@$(BIN)/python -m compatibility check
 	@$(BIN)/auth-service settings check .env.example docker-compose.yml $(wildcard deploy/*.yml .env) >/dev/null
 	@$(BIN)/blog-service settings check .env.example docker-compose.yml $(wildcard deploy/*.yml .env) >/dev/null
 
@@ -116,7 +117,7 @@ lock: ## write the lock files from pyproject.toml (needs uv)
 
 clean: ## stop the system; remove its data, .venv and all caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; $(BIN)/python -m tests.support.memory; fi
-	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .testmondata* docs/reference
+	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .testmondata* docs/reference docs/interfaces
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Standard output is for `make env`; progress messages go to standard error.

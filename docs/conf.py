@@ -10,14 +10,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 project = "usersync"
-extensions = ["myst_parser", "api_reference"]
+extensions = ["myst_parser", "api_reference", "contract_pages"]
 
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**", "examples/**.md"]
 exclude_patterns = [".*"]
 suppress_warnings = ["misc.highlighting_failure"]  # Pygments knows no HAProxy configuration
 myst_heading_anchors = 4
-myst_enable_extensions = ["tasklist"]
+myst_enable_extensions = ["attrs_inline", "tasklist"]  # attributes: badges of contract_pages
 
 html_theme = "furo"
 html_title = project
+html_static_path = ["_static"]
+html_css_files = ["interfaces.css"]

@@ -1,10 +1,14 @@
-"""Documents name only tests, files and log events that exist."""
+"""Documents name only tests, files, metrics and log events that exist."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
 
+from compatibility.collect.telemetry import telemetry
 from tests.support.log_ids import promised
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +68,22 @@ def test_real_lines_of_each_log_event_with_ids_are_tested() -> None:
     named = set(re.findall(r"\"([a-z_]+\.[a-z_]+|authn_\w+)\"", tests))
     assert "assert_has_ids" in tests
     assert promised().keys() <= named
+
+
+def test_every_metric_is_documented_with_its_labels() -> None:
+    """The table lists every metric of ours, and none that no process has."""
+    for process in ("auth_service.app", "auth_service.relay_process", "blog_service.app"):
+        import_module(process)
+    import_module("replica.consume")
+    has = {
+        each._name + ("_total" if each._type == "counter" else ""): sorted(each._labelnames)
+        for each in REGISTRY._collector_to_names
+        if isinstance(each, MetricWrapperBase)
+    }
+
+    listed = telemetry((ROOT / "docs/telemetry.md").read_text())["metrics"]
+
+    assert listed == has
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -176,6 +176,27 @@ def test_the_data_of_an_example_match_the_schema(name: str, event: events.Event)
     assert not problems
 
 
+@pytest.mark.parametrize("name", WRITTEN)
+def test_an_example_matches_the_asyncapi_document(name: str) -> None:
+    """Exchange, routing key and headers; a header that is missing or unlike is rejected."""
+    document = json.loads((CONTRACTS / "asyncapi.json").read_text())
+    example = Example.named(name)
+    channel = document["channels"][name]
+    message = document["components"]["messages"][name]
+
+    headers = jsonschema.Draft202012Validator(
+        message["headers"], format_checker=jsonschema.FormatChecker()
+    )
+
+    assert channel["address"] == example.routing_key
+    assert channel["bindings"]["amqp"]["exchange"]["name"] == example.exchange
+    assert message["contentType"] == example.properties["content_type"]
+    assert headers.is_valid(example.headers)
+    assert example.headers.keys() <= message["headers"]["properties"].keys()
+    for header in message["headers"]["required"]:
+        assert not headers.is_valid({k: v for k, v in example.headers.items() if k != header})
+
+
 @pytest.mark.parametrize(("name", "event"), WRITTEN.items())
 def test_the_schema_rejects_data_without_a_required_field(name: str, event: events.Event) -> None:
     schema = json.loads((CONTRACTS / "schemas" / f"{event.type}.v1.json").read_text())

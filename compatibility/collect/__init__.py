@@ -1,0 +1,1 @@
+"""Read from the code what it promises: documents, commands, settings, metrics and log events."""
