@@ -1,8 +1,9 @@
 """Refuse revisions that keep writers out, or that processes of the last release do not survive.
 
 ``make check`` runs it: Alembic writes the SQL of each revision, and squawk judges it
-(https://squawkhq.com/docs/rules). Its findings lead to the remedies of ``concurrently``, or to
-two releases instead of one: docs/decisions/0057-migrations-that-keep-nobody-waiting.md.
+(https://squawkhq.com/docs/rules). One rule, about locks, is our own. The remedies are in
+``concurrently``, or take two releases instead of one:
+docs/decisions/0057-migrations-that-keep-nobody-waiting.md.
 
 A revision is excused from a rule by a comment in its file, with the reason::
 
@@ -43,6 +44,15 @@ MATTERS_OF_STYLE: Final = (
 )
 """Rules of squawk about taste, or about what ``environment`` and ``concurrently`` do for all."""
 
+TWO_TABLES: Final = "two-tables-in-one-transaction"
+"""Our own rule; all others are squawk's."""
+
+_ONE_AT_A_TIME: Final = (
+    "a writer who took the second one first meets a deadlock: change each in its own revision"
+)
+_TRANSACTION: Final = re.compile(r"^BEGIN;$(.*?)^COMMIT;$", re.MULTILINE | re.DOTALL)
+_CREATED: Final = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
+_LOCKED: Final = re.compile(r"^ALTER TABLE (\w+)|^CREATE TRIGGER .* ON (\w+)", re.MULTILINE)
 _ALLOWED: Final = re.compile(r"^# allow (?P<rule>[\w-]+)(?:: (?P<reason>\S.*))?$", re.MULTILINE)
 
 
@@ -80,7 +90,8 @@ def find(place: str, upgrade: Callable[[], None], source: str) -> list[Finding]:
         upgrade: its function.
         source: its text, with the comments that allow something.
     """
-    found = _squawk(place, sql_of(upgrade))
+    sql = sql_of(upgrade)
+    found = [*_squawk(place, sql), *_of_two_tables(place, sql)]
     allowed = {match["rule"]: match["reason"] for match in _ALLOWED.finditer(source)}
     rules = {finding.rule for finding in found}
     return [
@@ -109,6 +120,16 @@ def _of_service(service: str) -> Iterator[Finding]:
     for revision in ScriptDirectory.from_config(config).walk_revisions():
         path = Path(revision.path)
         yield from find(str(path.relative_to(ROOT)), revision.module.upgrade, path.read_text())
+
+
+def _of_two_tables(place: str, sql: str) -> list[Finding]:
+    """Find transactions that lock a second table which was there before."""
+    created = set(_CREATED.findall(sql))
+    for transaction in _TRANSACTION.findall(sql):
+        locked = {one or other for one, other in _LOCKED.findall(transaction)} - created
+        if len(locked) > 1:
+            return [Finding(place, TWO_TABLES, f"{', '.join(sorted(locked))}: {_ONE_AT_A_TIME}")]
+    return []
 
 
 def _squawk(place: str, sql: str) -> list[Finding]:

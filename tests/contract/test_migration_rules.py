@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.lint import find
+from migrations.concurrently import create_index_concurrently, validate
+from migrations.lint import TWO_TABLES, find
 
 Upgrade = Callable[[], None]
 
@@ -72,6 +73,16 @@ def a_dropped_table() -> None:
     op.drop_table("users")
 
 
+def two_tables() -> None:
+    op.add_column("users", sa.Column("name", sa.Text))
+    op.add_column("posts", sa.Column("name", sa.Text))
+
+
+def a_table_and_a_trigger_of_another() -> None:
+    op.add_column("posts", sa.Column("name", sa.Text))
+    op.execute("CREATE TRIGGER count AFTER INSERT ON users EXECUTE FUNCTION count()")
+
+
 REFUSED: dict[Upgrade, str] = {
     an_index: "require-concurrent-index-creation",
     an_index_in_a_transaction: "ban-concurrent-index-creation-in-transaction",
@@ -88,6 +99,8 @@ REFUSED: dict[Upgrade, str] = {
     another_table_name: "renaming-table",
     a_dropped_column: "ban-drop-column",
     a_dropped_table: "ban-drop-table",
+    two_tables: TWO_TABLES,
+    a_table_and_a_trigger_of_another: TWO_TABLES,
 }
 
 
@@ -100,6 +113,20 @@ def test_what_locks_or_breaks_is_refused(upgrade: Upgrade) -> None:
         for each in find("revision.py", upgrade, f"# allow {rule}: nobody uses it\n")
         if each.rule == rule
     ]
+
+
+def a_careful_revision() -> None:
+    """What the remedies look like, for two tables and a new one."""
+    validate("users", "users_email_check")
+    create_index_concurrently("posts_title_idx", "posts", ["title"])
+    op.add_column("users", sa.Column("name", sa.Text, nullable=False, server_default=""))
+    op.create_check_constraint("users_name_check", "users", "name <> ''", postgresql_not_valid=True)
+    op.create_table("tags", sa.Column("name", sa.Text, nullable=False))
+    op.create_index("tags_name_idx", "tags", ["name"])
+
+
+def test_the_remedies_are_accepted() -> None:
+    assert find("revision.py", a_careful_revision, "") == []
 
 
 def test_an_exception_needs_a_reason_and_a_use() -> None:
