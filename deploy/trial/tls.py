@@ -6,6 +6,8 @@ from deploy.trial.people import follow_an_event, require_agreement
 _PLAIN = "postgresql://blog_operator@postgres/blog?sslmode=disable"
 _UNKNOWN = "postgresql://blog_operator@postgres/blog?sslmode=verify-full&sslrootcert=system"
 
+_BROKER = "blog-consumer@rabbitmq/usersync"
+
 _IN_CLEAR = """
 SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
 WHERE client_addr IS NOT NULL AND NOT ssl
@@ -27,15 +29,17 @@ def run(containers: Containers) -> None:
     require("amqp/ssl" in listeners, "RabbitMQ has no TLS")
     require("protocol: amqp," not in listeners, "RabbitMQ listens without TLS")
 
-    for setting, url, said in (
-        ("BLOG_DATABASE_URL", _PLAIN, "no encryption"),
-        ("BLOG_DATABASE_URL", _UNKNOWN, "not from an authority that we trust"),
-        ("BLOG_AMQP_URL", "amqps://blog-consumer@rabbitmq/usersync", "authority that we trust"),
-        ("BLOG_AMQP_URL", "amqp://blog-consumer@rabbitmq/usersync", "refuse"),
+    status = ("blog-service", "status")
+    # A consumer says why it waits for the broker.
+    consumer = ("timeout", "8", "blog-service", "consumer")
+    for setting, url, command, said in (
+        ("BLOG_DATABASE_URL", _PLAIN, status, "no encryption"),
+        ("BLOG_DATABASE_URL", _UNKNOWN, status, "not from an authority that we trust"),
+        ("BLOG_AMQP_URL", f"amqps://{_BROKER}", consumer, "not from an authority that we trust"),
+        ("BLOG_AMQP_URL", f"amqp://{_BROKER}", consumer, "broker_away"),
     ):
         ended = containers.try_compose(
-            *("run", "--rm", "--no-TTY", f"--env={setting}={url}", "operator"),
-            *("blog-service", "status"),
+            *("run", "--rm", "--no-TTY", f"--env={setting}={url}", "operator", *command)
         )
         shown = " ".join((ended.stdout + ended.stderr).split())
         require(said in shown, f"{url}: {shown}")
