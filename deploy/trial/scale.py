@@ -12,7 +12,7 @@ from deploy.trial.people import ask, follow_an_event, require_agreement, try_sig
 TWO = ("--scale=auth-api=2", "--scale=blog-api=2")
 
 QUOTA = 20
-"""Refreshes that one network may try in a minute."""
+"""Sign-ins that one network may try in a minute."""
 
 _SERVED = """
 import http.client, re, sys
@@ -25,15 +25,15 @@ print(sum(float(n) for n in re.findall(
 _TRY_AS_ANOTHER_CLIENT = """
 import http.client
 c = http.client.HTTPConnection('proxy', 8001)
-c.request('POST', '/oauth/token', 'grant_type=refresh_token&refresh_token=x',
-    {'Content-Type': 'application/x-www-form-urlencoded'})
+c.request('POST', '/v1/signin', '{"email": "other@example.org", "password": "of no account"}',
+    {'Content-Type': 'application/json'})
 print(c.getresponse().status)
 """
 
 
 def run(containers: Containers) -> None:
     """Scale both APIs to two, look at who serves, and stop one of each under load."""
-    containers.settings["AUTH_LIMIT_REFRESH"] = f"{QUOTA}/60"
+    containers.settings["AUTH_LIMIT_SIGNIN"] = f"{QUOTA}/60"
     containers.start(*TWO)
     follow_an_event(containers)
     _look_at_addresses(containers)
@@ -49,12 +49,9 @@ def _look_at_addresses(containers: Containers) -> None:
         ask(
             AUTH_PORT,
             "POST",
-            "/oauth/token",
-            "grant_type=refresh_token&refresh_token=x",
-            headers={
-                "X-Forwarded-For": f"203.0.113.{number}",
-                "Content-Type": "application/x-www-form-urlencoded",
-            },
+            "/v1/signin",
+            {"email": f"{number}@example.org", "password": "of no account"},
+            headers={"X-Forwarded-For": f"203.0.113.{number}"},
         ).status
         for number in range(2 * QUOTA)
     ]
@@ -63,7 +60,7 @@ def _look_at_addresses(containers: Containers) -> None:
     other = containers.compose(
         *("exec", "--no-TTY", "blog-api", "python", "-c", _TRY_AS_ANOTHER_CLIENT)
     )
-    require(other.strip() != "429", "another client shares the limit")
+    require(other.strip() == "401", f"another client shares the limit: {other}")
 
 
 def _stop_one_of_each(containers: Containers) -> None:
