@@ -17,7 +17,7 @@ from local.reverse_proxies import PROXIES
 from service_kit.http.middleware import install
 from service_kit.http.protocol import HttpProtocol
 from tests.support.http_server import read_all, served
-from tests.support.reverse_proxies import ADDRESS, Proxy, proxied
+from tests.support.reverse_proxies import ADDRESS, COMPOSE, Proxy, proxied
 from tests.unit.test_http_messages import OFFERS, SMUGGLED, chunks, length
 
 AUTH, BLOG = "auth.example.org", "blog.example.org"
@@ -59,11 +59,11 @@ def an_app() -> FastAPI:
     return app
 
 
-@pytest.fixture(scope="module", params=PROXIES)
+@pytest.fixture(scope="module", params=[*PROXIES, COMPOSE])
 def proxy(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """Run each proxy of the guide in front of the service."""
+    """Run each proxy of the guide, and that of compose, in front of the service."""
     folder = tmp_path_factory.mktemp(request.param)
     with (
         served(an_app(), trusted_proxies=["127.0.0.1"], protocol=Counting) as server,

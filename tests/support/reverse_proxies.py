@@ -15,7 +15,11 @@ import httpx
 from local.reverse_proxies import reverse_proxy
 from tests.support.tls import self_signed
 
-GUIDE = Path(__file__).parents[2] / "docs" / "deploy-behind-a-proxy.md"
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "deploy-behind-a-proxy.md"
+
+COMPOSE = "compose"
+"""The name here of docker-compose.yml's proxy, which is Caddy with another configuration."""
 
 ADDRESS = "127.0.0.2"
 """The clients' address, which differs from the proxy's."""
@@ -76,6 +80,8 @@ def proxied(
 ) -> Iterator[Proxy]:
     """Run the proxy ``name`` with the guide's configuration, but other ports and certificates.
 
+    ``COMPOSE`` has the configuration that docker-compose.yml gives it.
+
     Parameters:
         upstreams: the ports of both instances of ``auth`` and ``blog``.
         shares: also forward ``Upgrade``, do not buffer request bodies, and share connections
@@ -84,7 +90,8 @@ def proxied(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     certificate, key = self_signed(folder, ["auth.example.org", "blog.example.org"])
-    text = _of_the_guide(name)
+    text = _of_compose() if name == COMPOSE else _of_the_guide(name)
+    name = "caddy" if name == COMPOSE else name
     for service, ports in _PLACES.items():
         for written, upstream in zip(ports, upstreams[service], strict=True):
             text = _changed(text, (f"127.0.0.1:{written}", f"127.0.0.1:{upstream}"))
@@ -114,6 +121,22 @@ def _of_the_guide(name: str) -> str:
     found = re.search(rf"```{name}\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     assert found is not None, name
     return found[1]
+
+
+def _of_compose() -> str:
+    """The proxy's configuration, with two instances and names as the guide has them."""
+    text = (ROOT / "deploy/proxy/Caddyfile").read_text()
+    text = text[text.index("\n(") :]  # without the global options
+    for service, ports in _PLACES.items():
+        site = f"http://:{ports[0]}, https://{{$SITE_{service.upper()}}}"
+        named = [(f"{{$PROJECT}}-{service}-api-{n}:{ports[0]}", n) for n in (1, 2, 3, 4)]
+        upstreams = [f"127.0.0.1:{port}" for port in ports] + ["", ""]
+        text = _changed(
+            text,
+            (site, f"{service}.example.org"),
+            *((name, upstreams[number - 1]) for name, number in named),
+        )
+    return re.sub(r"^\t\tto +$\n", "", text, flags=re.MULTILINE)
 
 
 def _changed(text: str, *changes: tuple[str, str]) -> str:
