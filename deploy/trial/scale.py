@@ -15,8 +15,10 @@ QUOTA = 20
 """Sign-ins that one network may try in a minute."""
 
 FAILED_MAX = 0.001
-"""Share of requests that may fail: Caddy 2.6 leaves a container out after one check that fails, which
-happens on a machine that is overloaded."""
+"""Share of requests that may fail.
+
+Caddy 2.6 leaves a container out after one check that fails, as happens on an overloaded machine.
+"""
 
 _SERVED = """
 import http.client, re, sys
