@@ -70,11 +70,17 @@ def test_real_lines_of_each_log_event_with_ids_are_tested() -> None:
     assert promised().keys() <= named
 
 
+PROCESSES = (
+    *("auth_service.app", "auth_service.relay_process", "blog_service.app", "replica.consume"),
+    "service_kit.process.tracing.sender",  # imported only when traces are on
+)
+"""What processes import when they start, with their metrics."""
+
+
 def test_every_metric_is_documented_with_its_labels() -> None:
     """The table lists every metric of ours, and none that no process has."""
-    for process in ("auth_service.app", "auth_service.relay_process", "blog_service.app"):
-        import_module(process)
-    import_module("replica.consume")
+    for module in PROCESSES:
+        import_module(module)
     has = {
         each._name + ("_total" if each._type == "counter" else ""): sorted(each._labelnames)
         for each in REGISTRY._collector_to_names
