@@ -1,7 +1,6 @@
 """Commands for maintainers: ``write``, ``check`` and ``release``."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable
 
@@ -22,7 +21,6 @@ def main(arguments: list[str]) -> int:
         "release", help="at a release: make what the code promises now the last release's promise"
     )
     command = parser.parse_args(arguments).command
-    _forget_settings()
     if command == "write":
         documents.write()
         return 0
@@ -50,12 +48,6 @@ def check() -> int:
     _print(f"changed since {version}: {change}" for change in verdict.reported)
     _print(_advice(verdict, version))
     return 0 if verdict.is_good and not troubles else 1
-
-
-def _forget_settings() -> None:
-    """Remove this shell's settings: the code alone decides what it promises."""
-    for name in [name for name in os.environ if name.startswith(("AUTH_", "BLOG_"))]:
-        del os.environ[name]
 
 
 def _advice(verdict: Verdict, version: str) -> Iterable[str]:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from blog_service.settings import ApiSettings
 from compatibility import documents, promises
 from compatibility.__main__ import check
+from compatibility.collect import openapi
 from compatibility.promises import Promises
 
 ROOT = Path(__file__).parents[2]
@@ -304,6 +306,15 @@ def test_every_command_and_setting_is_in_the_contract(present: Promises) -> None
     assert settings["AUTH_AMQP_URL"]["required_by"] == ["auth-service relay"]
 
 
+def test_http_is_described_with_a_setting_that_has_no_value_yet() -> None:
+    """So that a new required setting is reported, and not the cause of a failure."""
+
+    class More(ApiSettings):
+        teams: str
+
+    assert openapi._unchecked(More, issuer="https://auth.example").teams == ""
+
+
 def test_the_checked_in_documents_are_current_and_valid() -> None:
     assert [*documents.troubles()] == []
 
@@ -329,9 +340,9 @@ def test_validation_finds_faults() -> None:
         edited = deepcopy(asyncapi)
         edit(edited)
         assert expected in "\n".join(documents.asyncapi_faults(edited))
-    openapi = json.loads((ROOT / "contracts/openapi/blog_service.json").read_text())
-    openapi["paths"]["/v1/me"]["get"]["responses"] = []
-    assert [*documents.openapi_faults(openapi)]
+    document = json.loads((ROOT / "contracts/openapi/blog_service.json").read_text())
+    document["paths"]["/v1/me"]["get"]["responses"] = []
+    assert [*documents.openapi_faults(document)]
 
 
 def test_the_check_of_this_checkout_is_silent_about_breaks(
