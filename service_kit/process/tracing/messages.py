@@ -102,14 +102,14 @@ def instant(nanoseconds: int) -> bytes:
     return nanoseconds.to_bytes(8, "little")
 
 
-def nested(field: int, message: bytes) -> bytes:
-    """Write a message as a field of another one; fields one after the other are a message."""
-    size, length = len(message), bytearray([field])
+def head(field: int, size: int) -> bytes:
+    """Write what comes before a message of ``size`` bytes that is a field of another one."""
+    written = bytearray([field])
     while size > 0x7F:
-        length.append(size & 0x7F | 0x80)
+        written.append(size & 0x7F | 0x80)
         size >>= 7
-    length.append(size)
-    return bytes(length) + message
+    written.append(size)
+    return bytes(written)
 
 
 def attribute(name: str, value: str | int) -> KeyValue:

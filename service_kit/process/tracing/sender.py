@@ -26,17 +26,17 @@ from service_kit.process.tracing.messages import (
     RESOURCE_SPANS,
     SCOPE_SPANS,
     attribute,
-    nested,
+    head,
 )
 
 log = structlog.get_logger()
 
 QUEUE_SPANS: Final = 20_000
-"""Spans that may wait, six megabytes of messages' spans: about a second of the fastest consumer.
+"""Spans that may wait, ten megabytes of messages' spans: about a second of the fastest consumer.
 ``OTEL_BSP_MAX_QUEUE_SIZE`` is another number."""
 
 REQUEST_SPANS: Final = 8_192
-"""Spans of one request to the collector, two megabytes, of which collectors accept ten times as
+"""Spans of one request to the collector, four megabytes, of which collectors accept five times as
 much. ``OTEL_BSP_MAX_EXPORT_BATCH_SIZE`` is another number."""
 
 DELAY_MILLISECONDS: Final = 1_000
@@ -48,7 +48,7 @@ FLUSH_SECONDS_MAX: Final = 3.0
 SCOPE: Final = "usersync"
 """What recorded the spans, as OpenTelemetry asks to name it."""
 
-_SCOPE: Final = ScopeSpans(scope=InstrumentationScope(name=SCOPE)).SerializeToString()
+_SCOPE: Final[bytes] = ScopeSpans(scope=InstrumentationScope(name=SCOPE)).SerializeToString()
 
 counted: Final = Counter(
     "usersync_spans",
@@ -63,14 +63,17 @@ class Sender:
     def __init__(self, resource: Resource) -> None:
         """``resource`` describes the process. The collector's address is in the environment."""
         attributes = [attribute(name, str(value)) for name, value in resource.attributes.items()]
-        self._resource = ResourceSpans(
+        self._resource: bytes = ResourceSpans(
             resource=ResourceMessage(attributes=attributes)
         ).SerializeToString()
         self._queue_spans = _number("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SPANS)
         self._request_spans = _number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", REQUEST_SPANS)
         self._delay = _number("OTEL_BSP_SCHEDULE_DELAY", DELAY_MILLISECONDS) / 1_000
         self._exporter = OTLPSpanExporter()
-        self._waiting: deque[ReadableSpan | bytes] = deque()  # appended here, taken by the thread
+        # What is put, each with its number of spans: appended here, taken by the thread.
+        self._waiting: deque[tuple[int, ReadableSpan | bytes]] = deque()
+        self._put_spans = 0
+        self._taken_spans = 0
         self._wake = threading.Event()
         self._ending = False
         self._is_failing = False
@@ -80,11 +83,12 @@ class Sender:
 
     def put(self, span: ReadableSpan) -> None:
         """Send a span that the SDK has recorded."""
-        self._put([span])
+        self._put(1, span)
 
     def put_messages(self, spans: Sequence[bytes]) -> None:
-        """Send spans that ``messages`` has rendered."""
-        self._put(spans)
+        """Send spans that ``messages`` has rendered, all or none."""
+        if spans:
+            self._put(len(spans), b"".join(spans))
 
     def end(self) -> None:
         """Send what waits, within ``FLUSH_SECONDS_MAX``."""
@@ -93,12 +97,14 @@ class Sender:
         self._thread.join(FLUSH_SECONDS_MAX)
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
-    def _put(self, spans: Sequence[ReadableSpan | bytes]) -> None:
-        free = self._queue_spans - len(self._waiting)
-        if free < len(spans):
-            counted.labels("dropped").inc(len(spans) - free)
-        self._waiting.extend(spans[:free])
-        if len(self._waiting) >= self._request_spans:
+    def _put(self, count: int, spans: ReadableSpan | bytes) -> None:
+        waiting = self._put_spans - self._taken_spans + count
+        if waiting > self._queue_spans:
+            counted.labels("dropped").inc(count)
+            return
+        self._put_spans += count
+        self._waiting.append((count, spans))
+        if waiting >= self._request_spans:
             self._wake.set()
 
     def _run(self) -> None:
@@ -110,8 +116,7 @@ class Sender:
 
     def _send_all(self) -> None:
         while self._waiting:
-            count = min(len(self._waiting), self._request_spans)
-            spans = [self._waiting.popleft() for _ in range(count)]
+            count, spans = self._take()
             trouble = self._send(spans)
             counted.labels("failed" if trouble else "sent").inc(count)
             if trouble and not self._is_failing:
@@ -120,18 +125,33 @@ class Sender:
                 log.info("traces.sent_again")
             self._is_failing = bool(trouble)
 
+    def _take(self) -> tuple[int, list[ReadableSpan | bytes]]:
+        """Take what one request sends, and how many spans that is."""
+        count, taken = 0, []
+        while self._waiting and count < self._request_spans:
+            number, spans = self._waiting.popleft()
+            count += number
+            taken.append(spans)
+        self._taken_spans += count
+        return count, taken
+
     def _send(self, spans: Sequence[ReadableSpan | bytes]) -> str | None:
         """Send one request; return why the collector did not accept it, or None."""
         try:
             recorded = [each for each in spans if not isinstance(each, bytes)]
-            rendered = b"".join(each for each in spans if isinstance(each, bytes))
-            request: bytes = encode_spans(recorded).SerializeToString() if recorded else b""
+            rendered = [each for each in spans if isinstance(each, bytes)]
+            request = [encode_spans(recorded).SerializeToString()] if recorded else []
             if rendered:
-                of_scope = nested(SCOPE_SPANS, _SCOPE + rendered)
-                request += nested(RESOURCE_SPANS, self._resource + of_scope)
-            return self._post(request)
+                request.append(self._head(sum(map(len, rendered))))
+            return self._post(b"".join(request + rendered))
         except Exception as error:  # nothing that happens here may end the thread
             return type(error).__name__
+
+    def _head(self, size: int) -> bytes:
+        """Write what comes before ``size`` bytes of rendered spans: one copy is enough of those."""
+        of_scope = head(SCOPE_SPANS, len(_SCOPE) + size) + _SCOPE
+        of_process = self._resource + of_scope
+        return head(RESOURCE_SPANS, len(of_process) + size) + of_process
 
     def _post(self, body: bytes) -> str | None:
         """Send bytes; the exporter itself accepts only spans of the SDK."""
