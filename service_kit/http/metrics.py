@@ -1,8 +1,8 @@
 """Count and time the requests of an API.
 
 By the template of the route that responded, so that nothing a caller invents becomes a label; what
-no route of FastAPI handled (pages, unknown paths) is ``none``. Probes and the metrics themselves
-are left out. The usual middleware for this looks for the route a second time and wakes the loop
+no route of FastAPI handled (pages, unknown paths) is ``none``. The status is its code, of which a
+route has a handful. Probes and the metrics themselves are left out. The usual middleware for this looks for the route a second time and wakes the loop
 once more, which costs half of what a page of posts costs.
 """
 
@@ -20,6 +20,12 @@ LEFT_OUT: Final = ("/livez", "/readyz", "/metrics")
 COUNTED: Final = (*METHODS, "OPTIONS")
 """Methods by their names; others, which callers may invent, are ``other``."""
 
+FAILED: Final = "500"
+"""What the server responds if the application fails."""
+
+ABANDONED: Final = "499"
+"""The client disconnected and got no response; nginx counts it by the same code."""
+
 requests = Counter(
     "http_requests",
     "Requests by method, status and route",
@@ -34,23 +40,27 @@ duration = Histogram(
 
 
 def counted(app: Asgi) -> Asgi:
-    """Middleware (ASGI): each request is counted and timed, one that fails as 5xx."""
+    """Middleware (ASGI): each request is counted and timed, also without a response."""
 
     async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["path"] in LEFT_OUT:
             await app(scope, receive, send)
             return
-        status = "5xx"
+        status = ABANDONED
         started = time.perf_counter()
 
         async def send_noting(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = f"{message['status'] // 100}xx"
+                status = str(message["status"])
             await send(message)
 
         try:
             await app(scope, receive, send_noting)
+        except BaseException:
+            if status == ABANDONED:
+                status = FAILED
+            raise
         finally:
             method, handler = method_of(scope), route_of(scope) or "none"
             requests.labels(method, status, handler).inc()

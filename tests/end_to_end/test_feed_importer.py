@@ -105,7 +105,7 @@ class Importer:
 
     async def tokens_got(self) -> float:
         return await self.service.auth.metric(
-            'http_requests_total{handler="/oauth/token",method="POST",status="2xx"}'
+            'http_requests_total{handler="/oauth/token",method="POST",status="200"}'
         )
 
 
