@@ -22,6 +22,7 @@ class QueueNames:
         self.depths: Final[Mapping[str, str]] = MappingProxyType(
             {
                 "queue_depth": self.live,
+                "urgent_queue_depth": self.urgent,
                 "replay_queue_depth": self.replay,
                 "dead_queue_depth": self.dead,
             }

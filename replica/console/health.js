@@ -246,6 +246,7 @@ function broker(a, b, near, far, isReplaying) {
   }
   if (b.queue_depth === null) return { level: "broken", figure: "away", lines: ["or without the queue,", "says the consumer"] };
   const lines = [`replay queue ${count(b.replay_queue_depth ?? 0)}`];
+  if (b.urgent_queue_depth) lines.push(`urgent queue ${count(b.urgent_queue_depth)}`);
   if (b.dead_queue_depth) lines.push(`dead queue ${count(b.dead_queue_depth)}`);
   return {
     level: b.queue_depth > DEPTH_MAX ? "behind" : b.queue_depth || b.replay_queue_depth || isReplaying ? "busy" : "quiet",

@@ -34,6 +34,7 @@ class Presence:
     age_seconds: float | None
     lag_seconds: float | None
     queue_depth: int | None
+    urgent_queue_depth: int | None
     replay_queue_depth: int | None
     dead_queue_depth: int | None
 

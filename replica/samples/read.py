@@ -25,6 +25,7 @@ class Point:
     latency_seconds: float | None
     applied: int
     queue_depth: int | None
+    urgent_queue_depth: int | None
     replay_queue_depth: int | None
     dead_queue_depth: int | None
 
@@ -61,6 +62,7 @@ _SERIES: Final = text(
            max(latency_seconds) AS latency_seconds,
            sum(applied)::bigint AS applied,
            max(queue_depth) AS queue_depth,
+           max(urgent_queue_depth) AS urgent_queue_depth,
            max(replay_queue_depth) AS replay_queue_depth,
            max(dead_queue_depth) AS dead_queue_depth
     FROM samples
@@ -79,10 +81,12 @@ _PRESENCE: Final = text(
              WHERE taken_at BETWEEN clock_timestamp() - make_interval(secs => :lag)
                                 AND clock_timestamp()) AS lag_seconds,
            max(queue_depth) AS queue_depth,
+           max(urgent_queue_depth) AS urgent_queue_depth,
            max(replay_queue_depth) AS replay_queue_depth,
            max(dead_queue_depth) AS dead_queue_depth
     FROM (
-        SELECT DISTINCT ON (process) state, queue_depth, replay_queue_depth, dead_queue_depth
+        SELECT DISTINCT ON (process)
+               state, queue_depth, urgent_queue_depth, replay_queue_depth, dead_queue_depth
         FROM samples
         WHERE taken_at BETWEEN clock_timestamp() - make_interval(secs => :silent)
                            AND clock_timestamp()

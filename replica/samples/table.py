@@ -29,6 +29,7 @@ samples = Table(
     Column("queue_depth", BigInteger, comment="NULL: the broker did not answer"),
     Column("replay_queue_depth", BigInteger),
     Column("dead_queue_depth", BigInteger),
+    Column("urgent_queue_depth", BigInteger),
     # Reads and deletes are by time; two consumers may take a sample at the same time.
     PrimaryKeyConstraint("taken_at", "process"),
     CheckConstraint("state IN ('consuming', 'waiting', 'stopped')", name="state"),

@@ -82,6 +82,7 @@ class StatusBody(BaseModel):
     last_heartbeat: int | None
     last_heartbeat_age_seconds: float | None
     queue_depth: int | None = Field(description="as the consumers saw it a moment ago")
+    urgent_queue_depth: int | None = Field(description="copies of urgent events")
     replay_queue_depth: int | None
     dead_queue_depth: int | None
     consumers: int = Field(description="heard of a moment ago")
@@ -178,6 +179,7 @@ class PointBody(BaseModel):
         description="messages that were applied, whether or not that changed anything"
     )
     queue_depth: int | None = Field(description="the deepest; null: the broker did not answer")
+    urgent_queue_depth: int | None
     replay_queue_depth: int | None
     dead_queue_depth: int | None
 

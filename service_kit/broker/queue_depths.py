@@ -11,6 +11,7 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from service_kit.broker import connection as broker
+from service_kit.broker import metrics
 
 LOOK_SECONDS_MAX: Final = 2.0
 """A broker that is up responds in milliseconds; the next read should not wait."""
@@ -42,7 +43,10 @@ async def has_queue(connection: AbstractConnection, name: str) -> bool:
 
 
 class QueueLook:
-    """Looks at queues over a connection of its own, kept from one look to the next."""
+    """Looks at queues over a connection of its own, kept from one look to the next.
+
+    A process has one: the metric shows its last look.
+    """
 
     def __init__(self, amqp_urls: str, queues: Collection[str], *, name: str) -> None:
         """``name``: by which the broker's list of connections shows it."""
@@ -53,6 +57,11 @@ class QueueLook:
 
     async def depths(self) -> dict[str, int | None]:
         """How many messages are ready in each queue; all None when the broker does not answer."""
+        found = await self._look()
+        metrics.show(found)
+        return found
+
+    async def _look(self) -> dict[str, int | None]:
         try:
             async with asyncio.timeout(LOOK_SECONDS_MAX):
                 with broker.talking():

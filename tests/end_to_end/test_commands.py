@@ -24,6 +24,7 @@ STATUS = {
     "blog-service status": {
         *("proof", "agreement", "pipe", "consumers", "consumers_stopped", "consumer_age_seconds"),
         *("lag_seconds", "clock", "degraded", "replay_queue_depth", "queue_depth"),
+        "urgent_queue_depth",
         *("last_reconcile", "last_reconcile_at", "last_reconcile_reason", "reconcile_trouble"),
         *("last_reconcile_users", "last_reconcile_differing", "last_reconcile_repaired"),
         *("last_reconcile_explanation", "users", "users_deleted", "users_provisional"),

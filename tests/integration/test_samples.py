@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
@@ -26,7 +27,7 @@ from tests.support.database_sessions import reading
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, execute, fetch
 from tests.support.settings import having
-from tests.support.source import DEAD
+from tests.support.source import DEAD, LIVE, REPLAY, URGENT
 
 SAMPLES = "/v1/sync/samples"
 ADA, BOB = "'a0000000-0000-4000-8000-000000000000'", "'b0000000-0000-4000-8000-000000000000'"
@@ -51,6 +52,11 @@ def recorded(event: Event, ago: float) -> Event:
 
 async def taken(engine: AsyncEngine, condition: str = "true") -> list[Row[Any]]:
     return await fetch(engine, f"SELECT * FROM samples WHERE {condition} ORDER BY taken_at")
+
+
+def shown_depth(queue: str) -> float | None:
+    """Return what Prometheus sees of the queue; None if it sees nothing."""
+    return REGISTRY.get_sample_value("usersync_queue_depth", {"queue": queue})
 
 
 async def put(engine: AsyncEngine, process: str, ago: float, **values: object) -> None:
@@ -96,9 +102,15 @@ class TestTaking:
         await inbox.source.publish(*(an_event(a_state()) for _ in range(3)))
         await inbox.source.replay(*(an_event(a_state()) for _ in range(2)))
         await inbox.source.publish_raw(b"given up", exchange=DEAD)
+        for _ in range(4):
+            await inbox.source.publish_raw(b"urgent", exchange="", routing_key=URGENT)
         async with sampling(inbox.settings, inbox.engine, Activity()):
             depths = "queue_depth = 3 AND replay_queue_depth = 2 AND dead_queue_depth = 1"
-            await eventually(lambda: taken(inbox.engine, depths))
+            await eventually(
+                lambda: taken(inbox.engine, f"{depths} AND urgent_queue_depth = 4")
+            )
+            shown = {queue: shown_depth(queue) for queue in (LIVE, URGENT, REPLAY, DEAD)}
+        assert shown == {LIVE: 3, URGENT: 4, REPLAY: 2, DEAD: 1}
 
         [first, *_] = await taken(inbox.engine)
         assert (first.state, first.applied) == ("waiting", 0)
@@ -109,6 +121,7 @@ class TestTaking:
         away = having(consumer_settings, amqp_url=f"amqp://guest:guest@127.0.0.1:{unused_port}/")
         async with sampling(away, blog_engine, Activity()):
             await eventually(lambda: taken_times(blog_engine, 2))
+            assert shown_depth(LIVE) is None
         assert {row.queue_depth for row in await taken(blog_engine)} == {None}
 
     async def test_a_database_that_is_away_loses_no_count(
@@ -179,7 +192,7 @@ class TestReading:
         """A silent one does not count; depth and lag are the worst of the last minute."""
         await put(blog_engine, ADA, 8, queue_depth=500, state="'stopped'", latency_seconds=9)
         await put(blog_engine, ADA, 3, queue_depth=2, replay_queue_depth=1)
-        await put(blog_engine, BOB, 4, queue_depth=3)
+        await put(blog_engine, BOB, 4, queue_depth=3, urgent_queue_depth=5)
         silent = SILENT_SECONDS + 1
         await put(blog_engine, "gen_random_uuid()", silent, queue_depth=77, latency_seconds=1)
         await put(blog_engine, BOB, 90, latency_seconds=1_000)
@@ -189,6 +202,7 @@ class TestReading:
         assert (present.consumers, present.stopped, present.lag_seconds) == (2, 0, 9)
         depths = (present.queue_depth, present.replay_queue_depth, present.dead_queue_depth)
         assert depths == (3, 1, None)
+        assert present.urgent_queue_depth == 5
         assert present.age_seconds == pytest.approx(3, abs=2)
 
     async def test_without_any(self, blog_engine: AsyncEngine) -> None:
@@ -212,7 +226,8 @@ async def test_over_http(people: People) -> None:
     assert day.json()["bucket_seconds"] == 120
     assert point.pop("at") < shown["until"]
     assert _seconds(shown["since"], shown["until"]) == pytest.approx(30, abs=20)
-    depths = {"queue_depth": 0, "replay_queue_depth": None, "dead_queue_depth": None}
+    unknown = ("urgent_queue_depth", "replay_queue_depth", "dead_queue_depth")
+    depths = {"queue_depth": 0, **dict.fromkeys(unknown)}
     assert point == {"consumers": 1, "latency_seconds": 0.02, "applied": 3, **depths}
     assert_problem(longer, 422, "invalid_request")
 

@@ -22,7 +22,7 @@ from tests.support.inbox import Inbox, execute, fetch
 from tests.support.processes import Process
 from tests.support.reconciling import DAMAGE, Pair
 from tests.support.settings import having
-from tests.support.source import DEAD, LIVE, REPLAY
+from tests.support.source import DEAD, LIVE, REPLAY, URGENT
 
 
 @pytest.fixture
@@ -139,14 +139,15 @@ class TestStatus:
         await inbox.source.publish(*(an_event(a_state()) for _ in range(3)))
         await inbox.source.replay(*(an_event(a_state()) for _ in range(2)))
         await inbox.source.publish_raw(b"given up", exchange="", routing_key=DEAD)
-        for queue, messages in ((LIVE, 3), (REPLAY, 2), (DEAD, 1)):
+        await inbox.source.publish_raw(b"urgent", exchange="", routing_key=URGENT)
+        for queue, messages in ((LIVE, 3), (URGENT, 1), (REPLAY, 2), (DEAD, 1)):
             await inbox.source.has_ready(messages, queue)
         late = "INSERT INTO heartbeats (source, number, recorded_at) VALUES ('x', 1, now() - {})"
         await execute(inbox.engine, late.format("interval '2 minutes'"), A_SAMPLE)
 
         figures = (await command("status --json")).figures
 
-        assert [figures[name] for name in DEPTHS] == [3, 2, 1]
+        assert [figures[name] for name in DEPTHS] == [3, 1, 2, 1]
         assert figures["pipe"].startswith("behind: 3 messages wait, and the last heartbeat is")
 
 
@@ -298,5 +299,5 @@ A_SAMPLE = (
     "INSERT INTO samples (process, state, latency_seconds, applied)"
     " VALUES (gen_random_uuid(), 'consuming', 0.25, 1)"
 )
-DEPTHS = ("queue_depth", "replay_queue_depth", "dead_queue_depth")
+DEPTHS = ("queue_depth", "urgent_queue_depth", "replay_queue_depth", "dead_queue_depth")
 OF_TWO = "SELECT id FROM users WHERE email IN ('user1@example.org', 'user4@example.org')"

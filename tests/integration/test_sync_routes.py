@@ -115,8 +115,8 @@ class TestStatus:
             " ('gap', '{missing}', 1, now(), now(), 'drift', 42, '{\"missing\": 5, \"ahead\": 2}',"
             "  '{\"missing\": 4}', 'the brake held')",
             "INSERT INTO samples (taken_at, process, state, latency_seconds, applied, queue_depth,"
-            " replay_queue_depth, dead_queue_depth) VALUES"
-            " (now() - interval '3 seconds', gen_random_uuid(), 'consuming', 0.5, 1, 7, 8, 9)",
+            " urgent_queue_depth, replay_queue_depth, dead_queue_depth) VALUES"
+            " (now() - interval '3 seconds', gen_random_uuid(), 'consuming', 0.5, 1, 7, 6, 8, 9)",
         )
 
         shown = (await blog.client.get(STATUS)).json()
@@ -142,6 +142,7 @@ class TestStatus:
             "waiting_messages": 0,
             "last_heartbeat": 5,
             "queue_depth": 7,
+            "urgent_queue_depth": 6,
             "replay_queue_depth": 8,
             "dead_queue_depth": 9,
             "consumers": 1,
