@@ -12,9 +12,8 @@ import pytest
 
 from auth_service.settings import ApiSettings
 from local.ports import free_port
-from local.reverse_proxies import PROXIES
 from tests.support.eventually import eventually
-from tests.support.reverse_proxies import proxied
+from tests.support.reverse_proxies import PROXIES, proxied
 from tests.support.settled import settled
 from tests.support.source import Source
 from tests.support.system import COMMANDS, Member, System, at_work

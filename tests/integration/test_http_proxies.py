@@ -13,11 +13,10 @@ from typing import Any, ClassVar, Self
 import pytest
 from fastapi import FastAPI, Request
 
-from local.reverse_proxies import PROXIES
 from service_kit.http.middleware import install
 from service_kit.http.protocol import HttpProtocol
 from tests.support.http_server import read_all, served
-from tests.support.reverse_proxies import ADDRESS, COMPOSE, Proxy, proxied
+from tests.support.reverse_proxies import ADDRESS, COMPOSE, PROXIES, Proxy, proxied
 from tests.unit.test_http_messages import OFFERS, SMUGGLED, chunks, length
 
 AUTH, BLOG = "auth.example.org", "blog.example.org"

@@ -1,7 +1,6 @@
 """pgbouncer before a PostgreSQL server, in transaction mode, as administrators configure it."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.engine import make_url
 
-from local import apt
+from local.debian_programs import debian_program
 from local.ports import LOOPBACK, free_port, is_listening
 from local.postgres_server import PostgresServer
 from local.waiting import wait_until
@@ -58,7 +57,7 @@ def pgbouncer(server: PostgresServer, *, ignores: str = "") -> Iterator[PgBounce
             f"ignore_startup_parameters = {ignores}\n"
         )
         process = subprocess.Popen(
-            [_program(), str(folder / "pgbouncer.ini")],
+            [debian_program("pgbouncer"), str(folder / "pgbouncer.ini")],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             **user,
@@ -69,12 +68,3 @@ def pgbouncer(server: PostgresServer, *, ignores: str = "") -> Iterator[PgBounce
         finally:
             process.kill()
             process.wait(10)
-
-
-def _program() -> str:
-    places = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
-    if shutil.which("pgbouncer", path=places) is None and apt.is_possible():
-        apt.install("pgbouncer", otherwise="install pgbouncer")
-    found = shutil.which("pgbouncer", path=places)
-    assert found, "no pgbouncer found; install it"
-    return found

@@ -9,14 +9,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import httpx
 
-from local.reverse_proxies import reverse_proxy
+from local.debian_programs import debian_program
 from tests.support.tls import self_signed
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "deploy-behind-a-proxy.md"
+
+PROXIES: Final = ("nginx", "haproxy", "caddy")
 
 COMPOSE = "compose"
 """The name here of docker-compose.yml's proxy, which is Caddy with another configuration."""
@@ -102,7 +105,7 @@ def proxied(
     arguments = made(text, configuration, port, certificate, key)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [reverse_proxy(name), *arguments],
+            [debian_program(name), *arguments],
             cwd=folder,
             env=os.environ
             | {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)},
