@@ -2,8 +2,9 @@
 
 By the template of the route that responded, so that nothing a caller invents becomes a label; what
 no route of FastAPI handled (pages, unknown paths) is ``none``. The status is its code, of which a
-route has a handful. Probes and the metrics themselves are left out. The usual middleware for this looks for the route a second time and wakes the loop
-once more, which costs half of what a page of posts costs.
+route has a handful. Probes and the metrics themselves are left out. The usual middleware for this
+looks for the route a second time and wakes the loop once more, which costs half of what a page of
+posts costs.
 """
 
 import time

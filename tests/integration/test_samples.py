@@ -106,9 +106,7 @@ class TestTaking:
             await inbox.source.publish_raw(b"urgent", exchange="", routing_key=URGENT)
         async with sampling(inbox.settings, inbox.engine, Activity()):
             depths = "queue_depth = 3 AND replay_queue_depth = 2 AND dead_queue_depth = 1"
-            await eventually(
-                lambda: taken(inbox.engine, f"{depths} AND urgent_queue_depth = 4")
-            )
+            await eventually(lambda: taken(inbox.engine, f"{depths} AND urgent_queue_depth = 4"))
             shown = {queue: shown_depth(queue) for queue in (LIVE, URGENT, REPLAY, DEAD)}
         assert shown == {LIVE: 3, URGENT: 4, REPLAY: 2, DEAD: 1}
 

@@ -84,7 +84,10 @@ class System:
         }
 
     def process(self, command: str, port: int | None = None, /, **settings: object) -> "Member":
-        """Return one of the processes, not started, on ``port`` or a free one."""
+        """Return one of the processes, not started, on ``port`` or a free one.
+
+        ``None`` removes a setting.
+        """
         environment = self.environment | self._role_of(command) | settings
         return _member(command, environment, self.folder, port, installed=self.installed)
 
@@ -186,7 +189,7 @@ def _member(
     installed: bool = False,
 ) -> Member:
     port = port or free_port()
-    values = {name: str(value) for name, value in environment.items()}
+    values = {name: str(value) for name, value in environment.items() if value is not None}
     log = folder / f"{command.replace(' ', '-')}-{port}.log"
     values[_PORTS[command]] = str(port)
     return Member(command, values, log, f"http://127.0.0.1:{port}", installed=installed)
