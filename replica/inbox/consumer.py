@@ -94,6 +94,7 @@ class Consumer:
         )
 
     async def _consume_until_stopped(self) -> None:
+        self._enter(State.WAITING)  # from the first moment, for the metric
         while not self._stopping.is_set():
             try:
                 settings = self._settings

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat
+from replica.inbox import metrics
 from replica.inbox.activity import HEARTBEAT_SECONDS_MAX, Activity, State
 from replica.inbox.consumer import Consumer
 from replica.inbox.readiness import (
@@ -22,6 +23,7 @@ from replica.inbox.readiness import (
 )
 from replica.inbox.waiting import MESSAGES_WAIT
 from replica.status.metrics import refresh
+from tests.support.background import in_background
 from tests.support.builders import a_state, an_event
 from tests.support.database_sessions import holding
 from tests.support.eventually import eventually
@@ -106,11 +108,28 @@ async def test_messages_set_aside_make_it_degraded(inbox: Inbox) -> None:
             await eventually(lambda: _says(consumer.ready(), MESSAGES_WAIT))
         await eventually(lambda: _says(consumer.ready(), None))
         await refresh(USERS, inbox.engine)
-        sample, gauge = REGISTRY.get_sample_value, "usersync_consumer_state"
-        states = [sample(gauge, {"state": state}) for state in ("consuming", "waiting")]
+        states = shown_states()
 
-    assert states == [1, 0]
-    assert (sample("usersync_heartbeat_age_seconds") or 0) > 0
+    assert states == {"consuming": 1, "waiting": 0, "stopped": 0}
+    assert (REGISTRY.get_sample_value("usersync_heartbeat_age_seconds") or 0) > 0
+
+
+async def test_the_metric_has_a_state_from_the_start(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, unused_port: int
+) -> None:
+    """Also if the broker is away then."""
+    metrics.state.clear()
+    away = having(consumer_settings, amqp_url=f"amqp://guest:guest@127.0.0.1:{unused_port}/")
+    async with in_background(Consumer(USERS, away, blog_engine).run()):
+        await eventually(lambda: shown_states() == {"consuming": 0, "waiting": 1, "stopped": 0})
+
+
+def shown_states() -> dict[str, float | None]:
+    """Return what this process shows of its consumer's state to Prometheus."""
+    return {
+        state.value: REGISTRY.get_sample_value("usersync_consumer_state", {"state": state.value})
+        for state in State
+    }
 
 
 async def _says(asked: object, expected: str | None) -> bool:

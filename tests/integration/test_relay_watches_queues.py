@@ -17,7 +17,7 @@ from tests.support.database_sessions import reading
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox
 from tests.support.relaying import Pipe
-from tests.support.source import LIVE
+from tests.support.source import LIVE, shown_depth
 
 
 async def test_it_stores_the_depth_of_each_queue(
@@ -30,8 +30,10 @@ async def test_it_stores_the_depth_of_each_queue(
 
     async with in_background(watch_queues(unbound.changed(watched_queues=(LIVE, "other.users")))):
         await eventually(lambda: _is(unbound.engine, {LIVE: 3, "other.users": None}))
+        assert (shown_depth(LIVE), shown_depth("other.users")) == (3, None)
         await asyncio.to_thread(broker.delete_vhost, vhost)
         await eventually(lambda: _is(unbound.engine, {LIVE: None, "other.users": None}))
+        assert shown_depth(LIVE) is None
         await asyncio.to_thread(create_vhost, broker, vhost)
         async with await aio_pika.connect(broker.amqp_url(vhost)) as connection:
             await (await connection.channel()).declare_queue(LIVE, durable=True)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
@@ -27,7 +26,7 @@ from tests.support.database_sessions import reading
 from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, execute, fetch
 from tests.support.settings import having
-from tests.support.source import DEAD, LIVE, REPLAY, URGENT
+from tests.support.source import DEAD, LIVE, REPLAY, URGENT, shown_depth
 
 SAMPLES = "/v1/sync/samples"
 ADA, BOB = "'a0000000-0000-4000-8000-000000000000'", "'b0000000-0000-4000-8000-000000000000'"
@@ -52,11 +51,6 @@ def recorded(event: Event, ago: float) -> Event:
 
 async def taken(engine: AsyncEngine, condition: str = "true") -> list[Row[Any]]:
     return await fetch(engine, f"SELECT * FROM samples WHERE {condition} ORDER BY taken_at")
-
-
-def shown_depth(queue: str) -> float | None:
-    """Return what Prometheus sees of the queue; None if it sees nothing."""
-    return REGISTRY.get_sample_value("usersync_queue_depth", {"queue": queue})
 
 
 async def put(engine: AsyncEngine, process: str, ago: float, **values: object) -> None:

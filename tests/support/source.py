@@ -8,6 +8,7 @@ import aio_pika
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
+from prometheus_client import REGISTRY
 
 from contracts.events import Event
 from contracts.events.envelope import encode
@@ -18,6 +19,11 @@ LIVE = "blog.users"
 URGENT = "blog.users.urgent"
 REPLAY = "blog.users.replay"
 DEAD = "blog.users.dead"
+
+
+def shown_depth(queue: str) -> float | None:
+    """Return what this process shows of a queue to Prometheus; None if it shows nothing."""
+    return REGISTRY.get_sample_value("usersync_queue_depth", {"queue": queue})
 
 
 class Source:
