@@ -18,7 +18,6 @@ from typing import Final
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings
@@ -31,10 +30,11 @@ from contracts.tokens import LEEWAY_SECONDS, AccessToken, KeysUnavailable, Token
 from contracts.tokens.key_set import read_key_set
 from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.actors import operator
+from service_kit.process.readings import Reading
 
 log = structlog.get_logger()
 
-activated = Gauge(
+activated = Reading(
     "usersync_signing_key_activated_timestamp_seconds", "When the active key was activated"
 )
 

@@ -188,11 +188,11 @@ async def test_users_who_were_changed_by_hand(watched: Watched) -> None:
 
 
 async def test_requests_that_fail(watched: Watched) -> None:
-    """A right is missing in the database, as after an upgrade without its migrations."""
-    await execute(watched.whole.blog, "REVOKE SELECT ON posts FROM blog_api")
+    """A table is missing, as after an upgrade without its migrations."""
+    await execute(watched.whole.blog, "ALTER TABLE posts RENAME TO elsewhere")
     async with in_background(requesting(watched, "/v1/posts")):
         await watched.fires("ServerErrors")
-        await execute(watched.whole.blog, "GRANT SELECT ON posts TO blog_api")
+        await execute(watched.whole.blog, "ALTER TABLE elsewhere RENAME TO posts")
 
 
 async def test_an_auth_api_that_is_stopped(watched: Watched) -> None:
