@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from deploy.trial import backup, cluster, default, scale, tls
+from deploy.trial import backup, cluster, default, monitoring, scale, tls
 from deploy.trial.containers import Containers, Failed
 
 PROFILES: Final[dict[str, tuple[tuple[str, ...], Callable[[Containers], None]]]] = {
@@ -16,6 +16,7 @@ PROFILES: Final[dict[str, tuple[tuple[str, ...], Callable[[Containers], None]]]]
     "tls": (("deploy/tls.yml",), tls.run),
     "cluster": (("deploy/cluster.yml",), cluster.run),
     "backup": ((), backup.run),
+    "monitoring": ((), monitoring.run),
 }
 
 

@@ -22,6 +22,7 @@ from tests.support.compose import (
 )
 
 API = {"auth-api", "blog-api"}
+PUBLISHED = {"proxy", "rabbitmq", "prometheus", "grafana"}
 LONG_RUNNING = {name for name, service in SERVICES.items() if "restart" in service}
 AS_ROOT = {
     "proxy",  # its volume belongs to root, and ports below 1024 are its own
@@ -78,7 +79,7 @@ def test_a_stop_leaves_time_to_finish() -> None:
 
 def test_the_apis_have_no_port_of_the_machine() -> None:
     """With one, ``--scale auth-api=2`` fails."""
-    assert {name for name, found in SERVICES.items() if "ports" in found} == {"proxy", "rabbitmq"}
+    assert {name for name, found in SERVICES.items() if "ports" in found} == PUBLISHED
     for name in API:
         assert set(SERVICES[name]["networks"]) == {"default", "front"}
     for file in ("docker-compose.yml", *PROFILES):
@@ -87,7 +88,7 @@ def test_the_apis_have_no_port_of_the_machine() -> None:
 
 
 def test_what_is_published_is_on_the_loopback_interface() -> None:
-    for name in ("proxy", "rabbitmq"):
+    for name in PUBLISHED:
         for port in SERVICES[name]["ports"]:
             assert with_defaults(port).startswith("127.0.0.1:"), port
 
@@ -152,7 +153,7 @@ def test_secrets_are_made_once_and_only_their_owner_reaches_them(tmp_path: Path)
 def test_an_image_has_a_version() -> None:
     for found in SERVICES.values():
         if "image" in found:
-            assert re.fullmatch(r"\w+:\d[\w.-]*", found["image"])
+            assert re.fullmatch(r"(\w+/)?\w+:v?\d[\w.-]*", found["image"])
     for file in ("Dockerfile", "deploy/proxy/Dockerfile"):
         for image in re.findall(r"^FROM (\S+)", (ROOT / file).read_text(), re.MULTILINE):
             assert re.fullmatch(r"\w+:[\w.-]+", image)
