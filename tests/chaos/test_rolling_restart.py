@@ -23,6 +23,9 @@ DELAY_SECONDS = ApiSettings.model_fields["shutdown_delay_seconds"].default
 STOP_SECONDS_MAX = 30
 """After that, orchestrators kill."""
 
+REQUESTS_PER_SECOND = 125
+"""At most; a busy machine makes fewer."""
+
 AWAY_SECONDS = 5
 """While a new release is put in place: longer than HAProxy repeats its attempts to connect."""
 
@@ -60,7 +63,7 @@ async def test_a_rolling_restart_of_all_processes_fails_no_request_and_loses_no_
             async with (
                 proxy.client("auth.example.org") as auth,
                 proxy.client("blog.example.org") as blog,
-                visited(auth, blog) as visits,
+                visited(auth, blog, per_second=REQUESTS_PER_SECOND) as visits,
             ):
                 await _goes_on(visits)
                 stops = []

@@ -150,7 +150,7 @@ class Visits:
 
 @asynccontextmanager
 async def visited(
-    auth: httpx.AsyncClient, blog: httpx.AsyncClient, *, per_second: int = 100
+    auth: httpx.AsyncClient, blog: httpx.AsyncClient, *, per_second: int
 ) -> AsyncIterator[Visits]:
     """Make requests inside the block; all have their responses when it ends."""
     visits = Visits(auth, blog)
