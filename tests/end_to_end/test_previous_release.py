@@ -24,7 +24,7 @@ from tests.support.settled import settled
 from tests.support.source import source_on
 from tests.support.system import COMMANDS, System, at_work
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 REQUESTS = 60
 """Acknowledged before the migrations begin, and again after they have ended."""
@@ -72,7 +72,7 @@ async def _administrator(
 
 async def _more(ledger: Ledger) -> None:
     before = ledger.acknowledged
-    await eventually(lambda: ledger.acknowledged >= before + REQUESTS, every=0.1)
+    await eventually(lambda: ledger.acknowledged >= before + REQUESTS, within=120, every=0.1)
 
 
 async def test_the_previous_release_works_while_the_newest_migrations_run(
