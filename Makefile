@@ -20,7 +20,7 @@ SPHINX := $(BIN)/sphinx-build -q -W --keep-going -c docs -d .local/docs/doctrees
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up down status logs demo env unset test test-all test-plain check fix bench lock clean
-.PHONY: watch docs hooks chaos dist
+.PHONY: watch docs hooks chaos sbom dist
 MAKEFLAGS += --no-print-directory
 # Without compiled files each of a thousand processes of the tests would compile the code again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -110,6 +110,9 @@ bench: $(STAMP) ## measure the claims, next to comparable pipelines
 dist: $(STAMP) ## build a release in .local/dist: a wheel and the source archive
 	@rm -rf .local/dist
 	@$(BIN)/hatchling build -d "$(CURDIR)/.local/dist"
+
+sbom: $(STAMP) ## write a bill of materials of our image, in CycloneDX's format
+	@$(BIN)/python -m local.sbom
 
 lock: ## write the lock files from pyproject.toml (needs uv)
 	@$(COMPILE) -o requirements.txt
