@@ -10,6 +10,7 @@ import pytest
 
 from auth_service.settings import RelaySettings
 from blog_service.settings import ConsumerSettings
+from service_kit.http.settings import HttpSettings
 from tests.support.compose import (
     COMPOSE,
     FIRST_TRY,
@@ -72,9 +73,14 @@ def test_a_long_running_container_is_checked_and_restarted(name: str) -> None:
 
 
 def test_a_stop_leaves_time_to_finish() -> None:
-    grace = SERVICES["blog-consumer"]["stop_grace_period"]
-    drain = ConsumerSettings.model_fields["drain_seconds_max"].default
-    assert int(grace.removesuffix("s")) >= drain + 5
+    """Requests in progress have ten seconds after an API left its proxy."""
+    for name, needed in (
+        ("blog-consumer", ConsumerSettings.model_fields["drain_seconds_max"].default),
+        ("auth-api", HttpSettings.model_fields["shutdown_delay_seconds"].default + 11),
+        ("blog-api", HttpSettings.model_fields["shutdown_delay_seconds"].default + 11),
+    ):
+        grace = SERVICES[name]["stop_grace_period"]
+        assert int(grace.removesuffix("s")) >= needed + 5, name
 
 
 def test_the_apis_have_no_port_of_the_machine() -> None:
