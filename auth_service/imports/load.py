@@ -26,9 +26,9 @@ from auth_service.users.add_many import NewUser, add_many, find_present
 from contracts.events import UserCreated
 from service_kit.process.progress import Progress
 
-BATCH: Final = 250
+BATCH: Final = 100
 """Users of one transaction: enough that its commit costs little, and few enough that their events
-delay others by some 20 ms."""
+delay others by some milliseconds."""
 
 LINE_BYTES_MAX: Final = 1024 * 1024
 """An object of an export takes a kilobyte, seldom a hundred. A longer line is not read to its end

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from auth_service.outbox.queues import read_queues
 from service_kit.process.progress import Progress
 
-UNPUBLISHED_MAX: Final = 500
-"""Events that may wait at the relay, which publishes as many in some 25 ms."""
+UNPUBLISHED_MAX: Final = 200
+"""Events that may wait at the relay, which publishes as many in some 10 ms."""
 
 QUEUED_MAX: Final = 5_000
 """Messages that may wait in a watched queue; a consumer applies as many in half a second."""
