@@ -23,8 +23,8 @@ EXAMPLE: Final = "Example: auth-service users import --from keycloak --dry-run u
 NAMES: Final = ("usersync", "django", "devise", "auth0", "firebase", "keycloak")
 
 PER_SECOND_DEFAULT: Final = 5_000
-"""A million in under four minutes. A relay publishes four times as many, and a consumer applies
-twice as many beside it."""
+"""A million in under four minutes, where the machine has time for it. A relay publishes four times
+as many, and a consumer applies twice as many beside it."""
 
 PER_SECOND_MAX: Final = 100_000
 

@@ -30,6 +30,9 @@ _LOOK_SECONDS: Final = 0.02
 _SAY_SECONDS: Final = 5.0
 """A relay at work has published what waits long before."""
 
+# Without the index of what waits, the whole log would be read.
+_BY_INDEX: Final = text("SELECT set_config('enable_seqscan', 'off', true)")
+
 _WAITING: Final = text(
     "SELECT count(*) FROM (SELECT FROM outbox_events"
     " WHERE published_at IS NULL AND set_aside = 0 LIMIT :most) AS waiting"
@@ -67,6 +70,7 @@ class Pace:
 async def _why_not(connection: AsyncConnection) -> str | None:
     """Why nothing may be recorded now; None if it may."""
     most = UNPUBLISHED_MAX + 1
+    await connection.execute(_BY_INDEX)
     if await connection.scalar(_WAITING, {"most": most}) == most:
         return "the relay has not published the events so far (`auth-service status`)"
     for queue in await read_queues(connection):

@@ -69,6 +69,12 @@ _ADD: Final = (
     .returning(users)
 )
 
+# A plan from before the table grew would read all of it for each batch.
+_BY_INDEX: Final = text(
+    "SELECT set_config('plan_cache_mode', 'force_custom_plan', true),"
+    " set_config('enable_seqscan', 'off', true)"
+)
+
 _PRESENT: Final = text(
     """
     SELECT id, email FROM users WHERE id = ANY(CAST(:ids AS uuid[]))
@@ -117,6 +123,7 @@ async def find_present(
     Parameters:
         claim: whether to claim the addresses until the transaction ends, before they are read.
     """
+    await connection.execute(_BY_INDEX)
     if claim:
         await claim_addresses(connection, emails)
     rows = (await connection.execute(_PRESENT, {"ids": ids, "emails": emails})).all()
