@@ -32,7 +32,7 @@ _OPERATIONS: Final = "operations"
 ACCEPTED_BREAKS_START: Final = """\
 # Breaks of what the last release promised that a maintainer accepted, one a line:
 # the sentence of `python -m compatibility check`, then " because " and the reason.
-# A release empties this file; each line belongs into the changelog.
+# A release empties this file; each line belongs in the changelog.
 """
 
 
