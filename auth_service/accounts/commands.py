@@ -1,4 +1,4 @@
-"""The commands ``auth-service users …``: create administrators, show and erase users."""
+"""The commands ``auth-service users …``: create administrators, show, export and erase users."""
 
 import itertools
 import re
@@ -20,7 +20,9 @@ from service_kit.process.terminal import EXIT_FAILED, AsJson, failing_with_a_sen
 from service_kit.process.times import time_text
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from collections.abc import Awaitable, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from auth_service.users.model import User
 
@@ -130,28 +132,72 @@ def create_admin(
         print("the account keeps its password; its sessions have ended", file=sys.stderr)
 
 
+AUser = Annotated[str, typer.Argument(metavar="ID|EMAIL", help="User id or e-mail address.")]
+
+
 @app.command("show", epilog="Example: auth-service users show ada@example.org --json")
 @failing_with_a_sentence
-def show_user(
-    user: Annotated[str, typer.Argument(metavar="ID|EMAIL", help="User id or e-mail address.")],
-    as_json: AsJson = False,
-) -> None:
+def show_user(user: AUser, as_json: AsJson = False) -> None:
     """Show a user, their active sessions and recent audit entries."""
     from auth_service.accounts.overview import overview
-    from auth_service.settings import DatabaseSettings
-    from auth_service.users.model import BadEmail, NoSuchUser
 
-    async def read(engine: "AsyncEngine") -> dict[str, Any]:
-        async with engine.connect() as connection:
-            return await overview(connection, user)
+    found = _found(overview, user)
+    if as_json:
+        show(found, as_json=True)
+    else:
+        _print_overview(found)
 
-    try:
-        found = on_database(load(DatabaseSettings), read)
-    except (BadEmail, NoSuchUser):
-        raise OperatorError("no user has this id or e-mail address") from None
+
+@app.command("life", epilog="Example: auth-service users life ada@example.org --json")
+@failing_with_a_sentence
+def show_life(user: AUser, as_json: AsJson = False) -> None:
+    """Show a user as `show` does, and the events of their latest versions, newest first.
+
+    For each version: its event, when it was recorded and published, and why it waits if it does.
+    The service with a replica shows the other end: `blog-service users life ID`.
+    """
+    from auth_service.accounts.life import life
+
+    found = _found(life, user)
     if as_json:
         show(found, as_json=True)
         return
+    versions = found.pop("versions")
+    _print_overview(found)
+    print("versions, newest first" if versions else "no version is in the log: all are pruned")
+    for each in versions:
+        print("  ".join((f"{each['version']:>21,}", str(each["event_id"]), _sent(each))))
+
+
+def _sent(version: dict[str, Any]) -> str:
+    """What became of an event, in words."""
+    if version["published_at"] is not None:
+        until_now = f"published {time_text(version['published_at'])}"
+    elif version["set_aside"] is not None:
+        until_now = f"set aside: {version['set_aside']}"
+    else:
+        until_now = "not published yet"
+    return f"{version['type']}  recorded {time_text(version['recorded_at'])}  {until_now}"
+
+
+def _found(
+    read: "Callable[[AsyncConnection, str], Awaitable[dict[str, Any]]]", user: str
+) -> dict[str, Any]:
+    """What ``read`` finds of a user."""
+    from auth_service.settings import DatabaseSettings
+    from auth_service.users.model import BadEmail, NoSuchUser
+
+    async def run(engine: "AsyncEngine") -> dict[str, Any]:
+        async with engine.connect() as connection:
+            return await read(connection, user)
+
+    try:
+        return on_database(load(DatabaseSettings), run)
+    except (BadEmail, NoSuchUser):
+        raise OperatorError("no user has this id or e-mail address") from None
+
+
+def _print_overview(found: dict[str, Any]) -> None:
     entries = found.pop("audit")
     if "roles" in found:
         found["roles"] = ", ".join(found["roles"]) or None

@@ -16,7 +16,9 @@ import pytest
 from sqlalchemy import Row
 
 from auth_service.accounts.create_admin import promote
+from auth_service.accounts.life import VERSIONS_SHOWN_MAX
 from auth_service.accounts.sign_up import sign_up
+from auth_service.outbox.set_aside import BEHIND, RETURNED, UNSENDABLE
 from auth_service.users.model import NoSuchUser
 from auth_service.users.passwords import Passwords
 from service_kit.process.actors import operator
@@ -28,6 +30,7 @@ from tests.support.processes import run, words
 from tests.support.relaying import outbox
 
 ROOT = "root@example.org"
+OTHER_ROOT = "other@example.org"
 OTHER = "a lantern under seven bridges"
 
 LONG = " ".join(str(uuid4()) for _ in range(1000))
@@ -348,6 +351,83 @@ class TestShow:
         assert (shown["status"], shown["sessions"]) == ("deleted", 0)
         assert shown["audit"][0]["action"] == "user_deleted"
         assert "user_deleted by operator:op" in as_text.stdout
+
+
+class TestLife:
+    async def test_versions_are_newest_first_each_with_its_event(self, users: Commands) -> None:
+        made = json.loads((await users.done("create-admin", ROOT, "--json")).stdout)
+        await users.done("create-admin", ROOT, "--existing", "--role", "operator")
+        first, second = await users.events(UUID(made["id"]))
+        await users.execute(
+            f"UPDATE outbox_events SET published_at = now() WHERE position = {first.position}"
+        )
+
+        as_json = await users.done("life", ROOT, "--json")
+        as_text = await users.done("life", made["id"])
+
+        shown = json.loads(as_json.stdout)
+        assert (shown["id"], shown["version"], shown["sessions"]) == (made["id"], second.version, 0)
+        assert shown["tokens_valid_after"] is not None
+        newest, oldest = shown["versions"]
+        for version, event in ((newest, second), (oldest, first)):
+            assert (version["version"], version["type"]) == (event.version, event.type)
+            assert version["event_id"] == str(event.event_id)
+        assert (newest["published_at"], newest["set_aside"]) == (None, None)
+        assert oldest["published_at"] is not None
+        *_, later, earlier = as_text.stdout.splitlines()
+        assert str(second.event_id) in later
+        assert later.endswith("not published yet")
+        assert "user.created" in earlier
+        assert "published 20" in earlier
+
+    @pytest.mark.parametrize(
+        ("code", "why"),
+        [
+            (RETURNED, "no queue takes it"),
+            (BEHIND, "an earlier event of the user waits"),
+            (UNSENDABLE, "too large to be sent"),
+        ],
+    )
+    async def test_an_event_that_is_set_aside_says_why(
+        self, users: Commands, code: int, why: str
+    ) -> None:
+        await users.done("create-admin", ROOT, typed=b"\n")
+        await users.execute(f"UPDATE outbox_events SET set_aside = {code}")
+
+        as_json = await users.done("life", ROOT, "--json")
+        as_text = await users.done("life", ROOT)
+
+        [version] = json.loads(as_json.stdout)["versions"]
+        assert version["set_aside"] == why
+        assert as_text.stdout.endswith(f"set aside: {why}\n")
+
+    async def test_a_tombstone_has_nothing_personal(self, users: Commands) -> None:
+        made = json.loads((await users.done("create-admin", ROOT, "--json")).stdout)
+        await users.done("create-admin", OTHER_ROOT, "--json")
+        await users.done("erase", made["id"])
+
+        ended = await users.done("life", made["id"], "--json")
+
+        shown = json.loads(ended.stdout)
+        assert shown.keys() == {
+            *("id", "status", "version", "deleted_at", "sessions", "audit", "versions"),
+        }
+        assert shown["versions"][0]["type"] == "user.deleted"
+        assert ROOT not in ended.stdout
+        unknown = await users("life", ROOT)
+        assert (unknown.returncode, unknown.stdout) == (1, "")
+
+    async def test_only_the_latest_are_shown(self, users: Commands) -> None:
+        made = json.loads((await users.done("create-admin", ROOT, "--json")).stdout)
+        await users.execute(
+            "INSERT INTO outbox_events (type, user_id, version)"
+            f" SELECT 'user.updated', '{made['id']}', n"
+            f" FROM generate_series(1, {VERSIONS_SHOWN_MAX}) AS n"
+        )
+
+        shown = json.loads((await users.done("life", ROOT, "--json")).stdout)["versions"]
+
+        assert [each["version"] for each in shown] == list(range(VERSIONS_SHOWN_MAX, 0, -1))
 
 
 class TestErase:
