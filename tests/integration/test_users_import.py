@@ -22,6 +22,8 @@ from auth_service.imports.model import Outcome, Report, Verdict
 from auth_service.imports.pace import Pace
 from auth_service.imports.sources import Form, user_id
 from auth_service.settings import ApiSettings
+from auth_service.users.claim_address import claim_address
+from auth_service.users.transaction import change_user
 from service_kit.process.progress import Progress
 from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, AuthApi
@@ -241,6 +243,25 @@ async def test_an_address_that_someone_is_just_taking_is_a_conflict(
             return bool(await api.fetch("SELECT 1 FROM pg_locks WHERE NOT granted"))
 
         await eventually(waits)
+    report = await importing_them
+    assert counts(report) == {"lines": 3, "new": 2, "conflicting": 1}
+
+
+async def test_an_address_that_someone_is_just_changing_to_is_a_conflict(
+    importing: Importing, api: AuthApi
+) -> None:
+    """Without the claim, PostgreSQL would refuse the change, and log it with the address."""
+    ada = await api.sign_up()
+    user_id = UUID(ada["user"]["id"])
+    async with api.engine.begin() as connection:
+        await claim_address(connection, "user-1@example.org", user_id=user_id)
+        importing_them = asyncio.create_task(importing(lines(people(3))))
+
+        async def waits() -> bool:
+            return bool(await api.fetch("SELECT 1 FROM pg_locks WHERE NOT granted"))
+
+        await eventually(waits)
+        await change_user(connection, user_id, email="user-1@example.org")
     report = await importing_them
     assert counts(report) == {"lines": 3, "new": 2, "conflicting": 1}
 
