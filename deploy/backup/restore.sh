@@ -11,8 +11,8 @@ PGPASSWORD=$(</run/secrets/postgres-superuser)
 export PGPASSWORD
 sql() { psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --dbname=postgres --command="$1"; }
 
-# A file that cannot be read must not cost the database that is there.
-pg_restore --list "$file" >/dev/null
+# A file that cannot be read to its end must not cost the database that is there.
+pg_restore --file=/dev/null "$file"
 if [ "$(sql "SELECT count(*) FROM pg_stat_activity WHERE datname = '$database'")" != 0 ]; then
     echo "processes use the database $database; stop them: docker compose stop $database-api …" >&2
     exit 1
