@@ -9,6 +9,7 @@ folder=${1:?name a folder: deploy/make-secrets.sh /etc/usersync/secrets}
 # The folder keeps other users of this machine out. The files can be read by all, because the
 # processes in the containers run as users of their own.
 (umask 077 && mkdir -p "$folder")
+chmod 700 "$folder" # one that was there before, too
 for example in "$(dirname "$0")"/first-try-secrets/*; do
     file=$folder/$(basename "$example")
     [ -e "$file" ] && continue
