@@ -195,7 +195,9 @@ class Server(uvicorn.Server):
     def _accept_waiting(self, sockets: list[socket.socket]) -> None:
         """Take over connections that the kernel has accepted; closing the listener resets them."""
         for listening in sockets:
-            with contextlib.suppress(BlockingIOError):
+            # Usually none waits any more. Without a descriptor left, those that wait are lost, but
+            # not the requests in progress.
+            with contextlib.suppress(OSError):
                 while True:
                     accepted, _ = listening.accept()
                     attaching = asyncio.create_task(self._attach(accepted))
