@@ -52,7 +52,14 @@ _ONE_AT_A_TIME: Final = (
 )
 _TRANSACTION: Final = re.compile(r"^BEGIN;$(.*?)^COMMIT;$", re.MULTILINE | re.DOTALL)
 _CREATED: Final = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
-_LOCKED: Final = re.compile(r"^ALTER TABLE (\w+)|^CREATE TRIGGER .* ON (\w+)", re.MULTILINE)
+_LOCKED: Final = re.compile(
+    r"""^ALTER\ TABLE\ (?:IF\ EXISTS\ )?(?:ONLY\ )?"?(\w+)
+    | ^DROP\ TABLE\ (?:IF\ EXISTS\ )?"?(\w+)
+    | ^(?:CREATE|DROP)\ [\w\ ]*TRIGGER\ .*\ ON\ "?(\w+)
+    | \bREFERENCES\ "?(\w+)  # a foreign key keeps writers of the table out that it refers to
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
 _ALLOWED: Final = re.compile(r"^# allow (?P<rule>[\w-]+)(?:: (?P<reason>\S.*))?$", re.MULTILINE)
 
 
@@ -126,7 +133,8 @@ def _of_two_tables(place: str, sql: str) -> list[Finding]:
     """Find transactions that lock a second table which was there before."""
     created = set(_CREATED.findall(sql))
     for transaction in _TRANSACTION.findall(sql):
-        locked = {one or other for one, other in _LOCKED.findall(transaction)} - created
+        locked = {name for names in _LOCKED.findall(transaction) for name in names if name}
+        locked -= created
         if len(locked) > 1:
             return [Finding(place, TWO_TABLES, f"{', '.join(sorted(locked))}: {_ONE_AT_A_TIME}")]
     return []

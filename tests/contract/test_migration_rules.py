@@ -83,6 +83,22 @@ def a_table_and_a_trigger_of_another() -> None:
     op.execute("CREATE TRIGGER count AFTER INSERT ON users EXECUTE FUNCTION count()")
 
 
+def a_foreign_key_beside_another_table() -> None:
+    op.create_foreign_key(
+        "posts_author_id_fkey", "posts", "users", ["author_id"], ["id"], postgresql_not_valid=True
+    )
+
+
+def a_dropped_trigger_beside_another_table() -> None:
+    op.add_column("posts", sa.Column("name", sa.Text))
+    op.execute("DROP TRIGGER count ON users")
+
+
+def a_table_by_its_quoted_name_beside_another() -> None:
+    op.execute('ALTER TABLE ONLY "posts" ADD COLUMN name text')
+    op.execute("ALTER TABLE IF EXISTS users ADD COLUMN name text")
+
+
 REFUSED: dict[Upgrade, str] = {
     an_index: "require-concurrent-index-creation",
     an_index_in_a_transaction: "ban-concurrent-index-creation-in-transaction",
@@ -101,6 +117,9 @@ REFUSED: dict[Upgrade, str] = {
     a_dropped_table: "ban-drop-table",
     two_tables: TWO_TABLES,
     a_table_and_a_trigger_of_another: TWO_TABLES,
+    a_foreign_key_beside_another_table: TWO_TABLES,
+    a_dropped_trigger_beside_another_table: TWO_TABLES,
+    a_table_by_its_quoted_name_beside_another: TWO_TABLES,
 }
 
 

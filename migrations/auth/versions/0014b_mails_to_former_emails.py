@@ -9,6 +9,7 @@ branch_labels = None
 depends_on = None
 
 
+# allow two-tables-in-one-transaction: no released process writes former_emails
 def upgrade() -> None:
     op.add_column("mails", sa.Column("former_email_id", sa.BigInteger))
     op.create_foreign_key(

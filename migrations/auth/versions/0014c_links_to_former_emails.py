@@ -12,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 
+# allow two-tables-in-one-transaction: no released process writes former_emails
 def upgrade() -> None:
     op.add_column("mail_links", sa.Column("former_email_id", sa.BigInteger))
     op.create_foreign_key(
