@@ -24,6 +24,9 @@ WAITING_MAX: Final = 200
 """Requests of one process that may wait. Under a quarter of its connections, so that waiting alone
 cannot shut others out."""
 
+WAITING_OF_A_NETWORK_MAX: Final = 20
+"""Of these, requests from one network, so that no single client can occupy all places."""
+
 WAIT_SECONDS_MAX: Final = 5.0
 """How long one may wait: half of what a stopping process gives to its requests, and less than any
 proxy's limit. An event usually takes milliseconds; who waits longer should ask again."""
@@ -34,7 +37,7 @@ small statements a second are nothing to the database."""
 
 
 class TooManyWait(Exception):
-    """``WAITING_MAX`` requests wait already."""
+    """``WAITING_MAX`` requests wait already, or the network's share of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +46,7 @@ class _Waiter:
 
     user_id: UUID
     version: int
+    network: str
     reached: asyncio.Future[None]
 
 
@@ -60,20 +64,24 @@ class CaughtUp:
         self._waiting: set[_Waiter] = set()
         self._looking: asyncio.Task[None] | None = None
 
-    async def reaches(self, user_id: UUID, version: int, *, seconds: float) -> bool:
+    async def reaches(self, user_id: UUID, version: int, *, seconds: float, network: str) -> bool:
         """Return whether the user's row has at least ``version``, now or within ``seconds``.
 
+        Parameters:
+            network: of the client, as in ``service_kit.http.networks``.
+
         Raises:
-            TooManyWait: it has not yet, and too many requests wait.
+            TooManyWait: it has not yet, and too many requests wait, or too many of the network.
             Exception: the driver's errors.
         """
         if (await self._versions({user_id})).get(user_id, 0) >= version:
             return True
         if seconds <= 0:
             return False
-        if len(self._waiting) >= WAITING_MAX:
+        of_the_network = sum(waiter.network == network for waiter in self._waiting)
+        if len(self._waiting) >= WAITING_MAX or of_the_network >= WAITING_OF_A_NETWORK_MAX:
             raise TooManyWait
-        waiter = _Waiter(user_id, version, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(user_id, version, network, asyncio.get_running_loop().create_future())
         self._waiting.add(waiter)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_while_any_waits())

@@ -21,11 +21,12 @@ from auth_service.problems import (
 )
 from auth_service.sessions.bearer import CurrentUser
 from auth_service.throttle.model import Charge
-from auth_service.throttle.network import Network, network_charges
+from auth_service.throttle.network import network_charges
 from auth_service.throttle.sign_in_attempts import remember_network
 from auth_service.users.marker import CHANGED, marker
 from auth_service.users.model import User, normalised_email
 from service_kit.http import problems
+from service_kit.http.networks import Network
 from service_kit.http.openapi import TOKEN, documented
 from service_kit.http.problems import Problem
 

@@ -8,7 +8,7 @@ from starlette.requests import HTTPConnection
 from auth_service.context import Context
 from auth_service.mail.limit import hash_networks
 from auth_service.mail.request import request_networks
-from auth_service.throttle.network import request_network
+from service_kit.http.networks import request_network
 from service_kit.process.telemetry import Asgi
 
 

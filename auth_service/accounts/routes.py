@@ -25,12 +25,13 @@ from auth_service.sessions.refresh_token import make_refresh_token
 from auth_service.sessions.responses import RequestedSession, signed_in_response, storage_of
 from auth_service.sessions.sign_in import check_credentials
 from auth_service.throttle.model import Charge
-from auth_service.throttle.network import Network, network_charges
+from auth_service.throttle.network import network_charges
 from auth_service.throttle.sign_in_attempts import KnownNetwork, remember_network
 from auth_service.users.bodies import Credentials, OwnUserBody
 from auth_service.users.marker import CHANGED, marker
 from service_kit.http import problems
 from service_kit.http.downloads import AN_ARCHIVE, archive_response
+from service_kit.http.networks import Network
 from service_kit.http.openapi import TOKEN, documented
 from service_kit.process.archive import Archive
 

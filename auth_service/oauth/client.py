@@ -20,8 +20,9 @@ from auth_service.oauth.form import MEDIA_TYPE, BadForm, decoded, read_form
 from auth_service.services.authenticate import WrongKey, authenticate
 from auth_service.services.model import ApiKey, ServiceAccount
 from auth_service.throttle.model import Charge
-from auth_service.throttle.network import Network, network_charges
+from auth_service.throttle.network import network_charges
 from auth_service.tokens.sign import FIRST_PARTY_CLIENT
+from service_kit.http.networks import Network
 from service_kit.process.rates import Rate
 
 BASIC_LENGTH_MAX: Final = 512

@@ -28,10 +28,10 @@ from auth_service.sessions.responses import (
 from auth_service.sessions.sign_in import WrongCredentials, sign_in
 from auth_service.sessions.sign_out import Scope, sign_out
 from auth_service.sessions.start import start_session
-from auth_service.throttle.network import Network
 from auth_service.users.token_validity import reset_future_validity_alone
 from service_kit.database.transactions import transaction
 from service_kit.http import problems
+from service_kit.http.networks import Network
 from service_kit.http.openapi import TOKEN, documented
 from service_kit.http.pagination import Page
 from service_kit.http.problems import Problem

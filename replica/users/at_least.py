@@ -14,6 +14,7 @@ from contracts.events import VERSION_MAX
 from replica.caught_up import WAIT_SECONDS_MAX, TooManyWait
 from replica.context import RequestContext
 from service_kit.http import problems
+from service_kit.http.networks import Network
 from service_kit.http.problems import Problem
 
 RETRY_SECONDS: Final = "1"
@@ -45,7 +46,7 @@ class AtLeast(BaseModel):
 
 
 async def caught_up(
-    user_id: UUID, asked: Annotated[AtLeast, Query()], context: RequestContext
+    user_id: UUID, asked: Annotated[AtLeast, Query()], context: RequestContext, network: Network
 ) -> None:
     """Let the request continue once the user of its path has reached the version.
 
@@ -56,7 +57,9 @@ async def caught_up(
     if asked.at_least is None:
         return
     try:
-        is_reached = await context.caught_up.reaches(user_id, asked.at_least, seconds=asked.wait)
+        is_reached = await context.caught_up.reaches(
+            user_id, asked.at_least, seconds=asked.wait, network=network
+        )
     except TooManyWait:
         raise Problem(problems.BUSY, headers={"Retry-After": RETRY_SECONDS}) from None
     if not is_reached:

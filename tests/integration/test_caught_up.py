@@ -4,9 +4,17 @@ import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+
 from blog_service.replica_of_users import USERS
 from contracts.events import VERSION_MAX
-from replica.caught_up import WAIT_SECONDS_MAX, WAITING_MAX, CaughtUp, TooManyWait
+from replica.caught_up import (
+    WAIT_SECONDS_MAX,
+    WAITING_MAX,
+    WAITING_OF_A_NETWORK_MAX,
+    CaughtUp,
+    TooManyWait,
+)
 from service_kit.database.away import DATABASE_ERRORS
 from tests.support.auth_api import assert_problem
 from tests.support.builders import a_state, a_tombstone
@@ -99,20 +107,30 @@ class TestCaughtUp:
 
     async def test_waiting_ends_when_the_time_is_up(self, people: People) -> None:
         caught_up, nobody = CaughtUp(people.engine, USERS), uuid4()
-        assert not await caught_up.reaches(nobody, 1, seconds=STILL_SECONDS)
+        assert not await caught_up.reaches(nobody, 1, seconds=STILL_SECONDS, network="")
         # Looking ended with it; the next request starts it again.
         waiting = _waiting(caught_up, nobody, 1)
         assert await _still_waiting(waiting)
         await people.user(nobody)
         assert await waiting
 
-    async def test_so_many_may_wait_and_no_more(self, people: People) -> None:
+    @pytest.mark.parametrize(
+        ("networks", "waiting_max"),
+        [(WAITING_MAX + 1, WAITING_MAX), (1, WAITING_OF_A_NETWORK_MAX)],
+        ids=["in all", "of a network"],
+    )
+    async def test_so_many_may_wait_and_no_more(
+        self, people: People, networks: int, waiting_max: int
+    ) -> None:
         caught_up, ada = CaughtUp(people.engine, USERS), uuid4()
-        crowd = [_waiting(caught_up, uuid4(), 1) for _ in range(WAITING_MAX + 1)]
+        crowd = [
+            _waiting(caught_up, uuid4(), 1, network=f"192.0.2.{number % networks}")
+            for number in range(waiting_max + 1)
+        ]
         refused, waiting = await asyncio.wait(crowd, return_when=asyncio.FIRST_EXCEPTION)
         assert [type(each.exception()) for each in refused] == [TooManyWait]
         waiting.pop().cancel()
-        last = _waiting(caught_up, ada, 1)
+        last = _waiting(caught_up, ada, 1, network="192.0.2.0")
         await people.user(ada)
         assert await last
         for each in waiting:
@@ -135,5 +153,15 @@ class TestCaughtUp:
         assert await waiting
 
 
-def _waiting(caught_up: CaughtUp, user_id: UUID, version: int) -> "asyncio.Task[bool]":
-    return asyncio.create_task(caught_up.reaches(user_id, version, seconds=12 * WAIT_SECONDS_MAX))
+def _waiting(
+    caught_up: CaughtUp, user_id: UUID, version: int, *, network: str | None = None
+) -> "asyncio.Task[bool]":
+    """Let a request wait, by default from a network of its own."""
+    return asyncio.create_task(
+        caught_up.reaches(
+            user_id,
+            version,
+            seconds=12 * WAIT_SECONDS_MAX,
+            network=network or str(user_id),
+        )
+    )

@@ -3,7 +3,8 @@
 import pytest
 
 from auth_service.throttle.model import Balance, Charge, delays, headers
-from auth_service.throttle.network import SITE_FACTOR, network, network_charges
+from auth_service.throttle.network import SITE_FACTOR, network_charges
+from service_kit.http.networks import network
 from service_kit.process.rates import Rate, rate
 from tests.support.refusals import refusal
 
