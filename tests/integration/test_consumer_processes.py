@@ -51,12 +51,15 @@ async def test_the_same_error_ten_times_in_a_row_stops_the_consumer_with_an_alar
         readiness = await eventually(lambda: _not_ready(client))
         alive = await client.get("/livez")
 
+    async def has_the_rest() -> bool:
+        return await source.ready() >= 6
+
     assert (healthy, await consumer.metric("usersync_consumer_stopped")) == (0, 1)
     assert await consumer.metric("usersync_parked_messages") == 10
     assert readiness is not None
     assert readiness.json()["status"] == "not ready"
     assert alive.status_code == 200
-    assert await source.ready() >= 6
+    await eventually(has_the_rest)
     assert len(await parked(blog_engine)) == 10
     assert "consumer.stopped" in consumer.log.read_text()
     assert await consumer.stop() == 0

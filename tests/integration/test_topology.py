@@ -59,14 +59,14 @@ async def test_queues_and_bindings_are_declared_as_designed(
 
 async def test_declaring_again_changes_nothing(source: Source) -> None:
     """Before the first consumer there is no depth, and asking declares no queue."""
-    missing = {LIVE: None, REPLAY: None, DEAD: None}
+    missing = dict.fromkeys((LIVE, URGENT, REPLAY, DEAD))
     for _ in range(2):
         assert await depths(source.connection, USERS.queues) == missing
     await declare(source.connection, USERS.queues)
     await source.publish(an_event(a_state()), an_event(Beat(number=1)))
     await source.publish_raw(b"{}", routing_key="user.promoted")  # a type that is unknown
     await declare(source.connection, USERS.queues)
-    assert await depths(source.connection, USERS.queues) == {LIVE: 3, REPLAY: 0, DEAD: 0}
+    assert await depths(source.connection, USERS.queues) == {LIVE: 3, URGENT: 0, REPLAY: 0, DEAD: 0}
 
 
 async def test_a_missing_live_queue_is_reported(source: Source) -> None:

@@ -10,6 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from structlog.testing import capture_logs
 
 from contracts.traceparent import is_sampled
 from service_kit.broker.tracing import step
@@ -211,20 +212,19 @@ async def test_a_collector_that_hangs_costs_spans_and_no_time(
     assert dropped._value.get() - before >= 30 * 50 - 100 - 100
 
 
-async def test_what_the_collector_refuses_is_counted_and_said_once(
-    collector: Collector, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_what_the_collector_refuses_is_counted_and_said_once(collector: Collector) -> None:
     collector.status = 400
     sender, failed = Sender(Resource({})), sending.counted.labels("failed")
     before = failed._value.get()
     rendered = MessageSpans().render(SENT, TRACE, uuid4(), new_span_id(), instant(1), instant(2))
-    for count in (1, 2):
+    with capture_logs() as logs:
+        for count in (1, 2):
+            sender.put_messages([rendered])
+            await eventually(lambda count=count: failed._value.get() - before == count)  # type: ignore[misc]
+        collector.status = 200
         sender.put_messages([rendered])
-        await eventually(lambda count=count: failed._value.get() - before == count)  # type: ignore[misc]
-    collector.status = 200
-    sender.put_messages([rendered])
-    await eventually(lambda: collector.spans)
-    sender.end()
-    said = capsys.readouterr().out
+        await eventually(lambda: collector.spans)
+        sender.end()
+    said = [line["event"] for line in logs]
     assert said.count("traces.not_sent") == 1
     assert said.count("traces.sent_again") == 1
