@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable
 
 from compatibility import documents, promises
+from compatibility.schemas import NotCompared
 from compatibility.verdict import Verdict, decide
 from service_kit.process.version import VERSION
 
@@ -24,12 +25,12 @@ def main(arguments: list[str]) -> int:
     if command == "write":
         documents.write()
         return 0
-    if command == "release":
+    try:
+        if command == "check":
+            return check()
         promises.release()
         return 0
-    try:
-        return check()
-    except promises.NotReleased as error:
+    except (promises.NotReleased, promises.AlreadyReleased, NotCompared) as error:
         _print([str(error)])
         return 1
 
@@ -38,9 +39,10 @@ def check() -> int:
     """Print what is wrong, and what to do; return the exit code."""
     troubles = list(documents.troubles())
     _print(troubles)
-    version, old = promises.released()
+    now = promises.present()
+    version, old = promises.released(now.keys())
     verdict = decide(
-        promises.changes(old, promises.present()),
+        promises.changes(old, now),
         promises.ACCEPTED_BREAKS.read_text(),
         released=version,
         present=VERSION,

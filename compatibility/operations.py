@@ -52,10 +52,14 @@ def _options(command: str, old: Json, new: Json) -> Iterator[Change]:
 def _arguments(command: str, old: list[Any], new: list[Any]) -> Iterator[Change]:
     for position, was in enumerate(old):
         name = f"{command}, argument {was['name']}"
-        if position < len(new):
-            yield from _parameter(name, was, new[position])
-        else:
+        if position >= len(new):
             yield Change(name, "it is gone", _KEEP_COMMAND)
+            continue
+        now = new[position]
+        if now["name"] != was["name"]:
+            # Two of the same type that change places look alike otherwise.
+            yield Change(name, f"{now['name']} is in its place", _KEEP_COMMAND)
+        yield from _parameter(name, was, now)
     for now in new[len(old) :]:
         if now["required"]:
             name = f"{command}, argument {now['name']}"
@@ -82,6 +86,9 @@ def _settings(old: Json, new: Json) -> Iterator[Change]:
         for process in sorted(set(now["required_by"]) - set(was["required_by"])):
             yield Change(name, f"{process} requires it now", _NEEDS_DEFAULT)
         yield from _value(name, was, now)
+        for process in sorted(was["otherwise"].keys() | now["otherwise"].keys()):
+            as_read = was["otherwise"].get(process, was), now["otherwise"].get(process, now)
+            yield from _value(f"{name} of {process}", *as_read)
     for variable in new.keys() - old.keys():
         for process in new[variable]["required_by"]:
             name = f"setting {variable}"

@@ -5,7 +5,8 @@ A folder ``contracts/released/<version>`` has one JSON file for each part. There
 
 import json
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +38,11 @@ ACCEPTED_BREAKS_START: Final = """\
 
 
 class NotReleased(Exception):
-    """There is no folder of the last release, or there are several; the message says what to do."""
+    """What the last release promised is not there, or is not whole; the message says what to do."""
+
+
+class AlreadyReleased(Exception):
+    """This version was released, so its promises are given; the message says what to do."""
 
 
 def present() -> Promises:
@@ -53,27 +58,77 @@ def present() -> Promises:
     }
 
 
-def released() -> tuple[str, Promises]:
-    """Read the last release's version and promises."""
-    folders = [path for path in RELEASED.glob("*") if path.is_dir()]
+def released(parts: Set[str], releases: Path = RELEASED) -> tuple[str, Promises]:
+    """Read the last release's version and promises.
+
+    Parameters:
+        parts: those that the code has. The release must have the same: a part without its file
+            would not be compared.
+        releases: the folder of the releases.
+
+    Raises:
+        NotReleased: there is not one folder, or its files are not those of the parts.
+    """
+    folders = _releases(releases)
     if len(folders) != 1:
         raise NotReleased(
-            f"{RELEASED.relative_to(ROOT)} has {len(folders)} folders of a release: there must be"
-            " one; restore it from git"
+            f"{releases.name} has {len(folders)} folders of a release: there must be one; restore"
+            " it from git"
         )
-    parts = {path.stem: json.loads(path.read_text()) for path in folders[0].glob("*.json")}
-    return folders[0].name, parts
+    [folder] = folders
+    found = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    for part in sorted(parts ^ found.keys()):
+        where = f"{releases.name}/{folder.name}"
+        if part in parts:
+            raise NotReleased(
+                f"{where} lacks {part}.json: restore it from git; if the service is new, write"
+                ' {"paths": {}} there'
+            )
+        raise NotReleased(f"{where} has {part}.json, which the code does not have any more")
+    return folder.name, found
 
 
-def release() -> None:
-    """Make what the code promises now the promise of the last release, which is this version."""
-    for folder in (path for path in RELEASED.glob("*") if path.is_dir()):
+def release(releases: Path = RELEASED) -> None:
+    """Make what the code promises now the promise of the last release, which is this version.
+
+    It can be repeated until the version has its tag.
+
+    Parameters:
+        releases: the folder of the releases, in a git repository.
+
+    Raises:
+        AlreadyReleased: the repository has the tag of this version, or git cannot be asked.
+    """
+    if _is_tagged(VERSION, releases):
+        raise AlreadyReleased(
+            f"{VERSION} was released: what it promises does not change. Set the version of the"
+            " next release in version.py first; to break on purpose, see docs/contracts.md"
+        )
+    now = present()
+    for folder in _releases(releases):
         shutil.rmtree(folder)
-    folder = RELEASED / VERSION
-    folder.mkdir(parents=True)
-    for part, promise in present().items():
+    folder = releases / VERSION
+    folder.mkdir()
+    for part, promise in now.items():
         (folder / f"{part}.json").write_text(written(promise))
-    ACCEPTED_BREAKS.write_text(ACCEPTED_BREAKS_START)
+    (releases / ACCEPTED_BREAKS.name).write_text(ACCEPTED_BREAKS_START)
+
+
+def _releases(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*") if path.is_dir()]
+
+
+def _is_tagged(version: str, folder: Path) -> bool:
+    command = ["git", "tag", "--list", f"v{version}"]
+    try:
+        asked = subprocess.run(  # noqa: S603 - a fixed program, and our own version
+            command, cwd=folder, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise AlreadyReleased(
+            f"git cannot say whether {version} was released: run this in a clone with its tags"
+        ) from error
+    return bool(asked.stdout.strip())
 
 
 def changes(old: Promises, new: Promises) -> Iterator[Change]:

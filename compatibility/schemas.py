@@ -41,6 +41,10 @@ _WIDER: Final = {("integer", "number")}
 """Types of which the first is a part of the second."""
 
 
+class NotCompared(Exception):
+    """A schema has a shape that this module would compare wrongly; the message says where."""
+
+
 class Use(Enum):
     """What others do with data of a schema."""
 
@@ -75,6 +79,9 @@ def changes(
         use: what others do with the data.
         where: names the message, response or request in sentences.
         whole: names the data itself; parts are named by their paths.
+
+    Raises:
+        NotCompared: a part combines schemas in a way that has no rules here.
     """
     yield from _Comparison(use, where, whole).differences(old, new, "", frozenset())
 
@@ -90,7 +97,10 @@ class _Comparison:
     whole: str
 
     def differences(self, old: Schema, new: Schema, path: str, above: _Above) -> Iterator[Change]:
-        olds, news = _forms(old), _forms(new)
+        try:
+            olds, news = _forms(old), _forms(new)
+        except NotCompared as error:
+            raise NotCompared(f"{self.where}: {self._named(path)} {error}") from error
         yield from self._null(olds, news, path)
         olds = [form for form in olds if form.json.get("type") != "null"]
         news = [form for form in news if form.json.get("type") != "null"]
@@ -208,19 +218,41 @@ def _forms(schema: Schema) -> list[Schema]:
     if "$ref" in json:
         found = _found(schema, json["$ref"])
         beside = {name: json[name] for name in json.keys() - _ABOUT - {"$ref"}}
-        return _forms(schema.at({**found, **beside} if beside else found))
+        return _forms(schema.at(_merged(found, beside, "$ref") if beside else found))
     for keyword in ("anyOf", "oneOf"):
         if keyword in json:
+            dropped = json.keys() - _ABOUT - {keyword, "discriminator"}
+            if dropped:
+                raise NotCompared(
+                    f"has {', '.join(sorted(dropped))} beside {keyword}, which the comparison would"
+                    " drop: write them into each of its schemas"
+                )
             return [form for each in json[keyword] for form in _forms(schema.at(each))]
     if "allOf" in json:
-        merged = dict(json)
-        for each in merged.pop("allOf"):
-            (form,) = _forms(schema.at(each))
-            merged = {**form.json, **merged}
-        return [schema.at(merged)]
+        merged: Json = {name: json[name] for name in json.keys() - {"allOf"}}
+        for each in json["allOf"]:
+            forms = _forms(schema.at(each))
+            if len(forms) != 1:
+                raise NotCompared("has alternatives within allOf: write allOf into each of them")
+            merged = _merged(forms[0].json, merged, "allOf")
+        # Within one of the schemas, or beside them, there may be alternatives.
+        return _forms(schema.at(merged))
     if isinstance(json.get("type"), list):
         return [schema.at({**json, "type": kind}) for kind in json["type"]]
     return [schema]
+
+
+def _merged(first: Json, second: Json, keyword: str) -> Json:
+    """Both schemas at once, if no keyword has two values."""
+    twice = {
+        name for name in (first.keys() & second.keys()) - _ABOUT if first[name] != second[name]
+    }
+    if twice:
+        raise NotCompared(
+            f"has {', '.join(sorted(twice))} more than once by {keyword}, of which the comparison"
+            " would drop one: write one schema"
+        )
+    return {**first, **second}
 
 
 def _found(schema: Schema, reference: str) -> Json:

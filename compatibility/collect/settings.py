@@ -29,12 +29,14 @@ _BY_MACHINE: Final = {"AUTH_HASHING_THREADS": "the number of cores"}
 def settings() -> dict[str, Any]:
     """Map each variable to its description.
 
-    A setting that processes read with different limits or defaults appears as the first of them
-    has it; ``required_by`` has them all.
+    ``default`` and ``schema`` are those of the first process that reads the setting;
+    ``otherwise`` has both for each process where they differ, and ``required_by`` names processes.
     """
     found: dict[str, Any] = {}
     for process, variable, described, is_required in _read():
-        setting = found.setdefault(variable, {**described, "required_by": []})
+        setting = found.setdefault(variable, {**described, "otherwise": {}, "required_by": []})
+        if any(setting[part] != described[part] for part in described):
+            setting["otherwise"][process] = described
         if is_required:
             setting["required_by"].append(process)
     return dict(sorted(found.items()))

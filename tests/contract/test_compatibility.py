@@ -1,6 +1,7 @@
 """Changes of the real contracts, one by one: breaks are named, additions are accepted."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -12,7 +13,8 @@ from blog_service.settings import ApiSettings
 from compatibility import documents, promises
 from compatibility.__main__ import check
 from compatibility.collect import openapi
-from compatibility.promises import Promises
+from compatibility.promises import AlreadyReleased, NotReleased, Promises
+from service_kit.process.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 
@@ -205,6 +207,12 @@ BREAKS_OF_OPERATIONS: list[tuple[Edit, str]] = [
         "command auth-service users show, argument ID|EMAIL: it is gone",
     ),
     (
+        lambda c: c["operations"]["commands"]["auth-service users show"]["arguments"][0].update(
+            name="FILE"
+        ),
+        "command auth-service users show, argument ID|EMAIL: FILE is in its place",
+    ),
+    (
         lambda c: c["operations"]["settings"].pop("AUTH_ISSUER"),
         "setting AUTH_ISSUER: it is gone",
     ),
@@ -217,6 +225,19 @@ BREAKS_OF_OPERATIONS: list[tuple[Edit, str]] = [
             "auth-service api"
         ),
         "setting AUTH_PORT: auth-service api requires it now",
+    ),
+    (
+        lambda c: c["operations"]["settings"]["AUTH_AMQP_URL"]["otherwise"][
+            "auth-service replay start"
+        ]["schema"].update(anyOf=[{"type": "string"}]),
+        "setting AUTH_AMQP_URL of auth-service replay start: its value must not be null any more",
+    ),
+    (
+        lambda c: c["operations"]["settings"]["AUTH_PORT"]["otherwise"].update(
+            {"auth-service relay": {"schema": {"type": "string"}, "default": None}}
+        ),
+        "setting AUTH_PORT of auth-service relay:"
+        " its value was of type integer and is of type string",
     ),
     (
         lambda c: c["operations"]["settings"]["BLOG_DELETED_AUTHORS"]["schema"]["enum"].remove(
@@ -284,7 +305,9 @@ COMPATIBLE: dict[str, Edit] = {
         {"auth-service teams": {"options": {}, "arguments": []}}
     ),
     "an optional setting": lambda c: c["operations"]["settings"].update(
-        AUTH_TEAMS={"schema": {"type": "boolean"}, "default": False, "required_by": []}
+        AUTH_TEAMS={
+            "schema": {"type": "boolean"}, "default": False, "otherwise": {}, "required_by": [],
+        }
     ),
     "a default": lambda c: c["operations"]["settings"]["AUTH_PORT"].update(default=9001),
     "a metric": lambda c: c["operations"]["metrics"].update(usersync_teams=[]),
@@ -351,3 +374,39 @@ def test_the_check_of_this_checkout_is_silent_about_breaks(
     """As ``make check`` runs it."""
     assert check() == 0
     assert "breaks" not in capsys.readouterr().err
+
+
+def test_a_part_without_what_it_promised_is_not_passed_over(tmp_path: Path) -> None:
+    """Nor is a file without its part."""
+    folder = tmp_path / "1.2.0"
+    folder.mkdir()
+    (folder / "events.json").write_text("{}")
+    assert promises.released({"events"}, tmp_path) == ("1.2.0", {"events": {}})
+    with pytest.raises(NotReleased, match=r"1\.2\.0 lacks blog_service\.json: restore it"):
+        promises.released({"blog_service", "events"}, tmp_path)
+    with pytest.raises(NotReleased, match=r"has events\.json, which the code does not have"):
+        promises.released(set(), tmp_path)
+
+
+def test_a_released_version_keeps_its_promises(tmp_path: Path) -> None:
+    """Until it has its tag, its promises can be made again."""
+    with pytest.raises(AlreadyReleased, match="git cannot say"):
+        promises.release(tmp_path)
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.org", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message=1"], check=True)
+    releases = tmp_path / "released"
+    (releases / "0.0.1").mkdir(parents=True)
+    for _ in range(2):
+        promises.release(releases)
+    assert promises.released(promises.present().keys(), releases)[0] == VERSION
+
+    subprocess.run([*git, "tag", f"v{VERSION}"], check=True)
+    kept = releases / VERSION / "events.json"
+    kept.write_text("{}")
+    accepted = releases / "accepted-breaks"
+    accepted.write_text("a break because of a reason")
+    with pytest.raises(AlreadyReleased, match=f"{VERSION} was released"):
+        promises.release(releases)
+    assert kept.read_text() == "{}"
+    assert accepted.read_text() == "a break because of a reason"

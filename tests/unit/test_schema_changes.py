@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from compatibility.schemas import Schema, Use, changes
+import pytest
+
+from compatibility.schemas import NotCompared, Schema, Use, changes
 
 USER = {
     "type": "object",
@@ -145,3 +147,40 @@ def test_an_unknown_keyword_that_differs_is_refused() -> None:
     """Rather than judged wrongly."""
     old, new = field(type="object", minContains=1), field(type="object", minContains=2)
     assert broken(Use.READ, old, new) == ["minContains of `a` was 1 and is 2"]
+
+
+def test_parts_of_a_schema_are_compared_together() -> None:
+    both = {"allOf": [{"$ref": "#/$defs/Role"}, {"pattern": "a"}], "$defs": USER["$defs"]}
+    longer = {**both, "$defs": {"Role": {"type": "string", "maxLength": 11}}}
+    assert broken(Use.READ, both, both) == []
+    assert broken(Use.READ, both, longer) == ["maxLength of the data was 10 and is 11"]
+    assert broken(Use.READ, {"type": "string", "maxLength": 10, "pattern": "a"}, both) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (
+            {"allOf": [field(type="string"), {"properties": {"b": {"type": "string"}}}]},
+            "event x: `f` has properties more than once by allOf",
+        ),
+        (
+            {"anyOf": [{"type": "string"}, {"type": "null"}], "maxLength": 5},
+            "event x: `f` has maxLength beside anyOf",
+        ),
+        (
+            {"$ref": "#/$defs/Role", "maxLength": 5},
+            "event x: `f` has maxLength more than once by $ref",
+        ),
+        (
+            {"allOf": [{"anyOf": [{"type": "string"}, {"type": "null"}]}]},
+            "event x: `f` has alternatives within allOf",
+        ),
+    ],
+)
+def test_a_shape_that_has_no_rules_is_refused(schema: dict[str, Any], message: str) -> None:
+    """Rather than that a keyword of it is dropped, and its change passes."""
+    whole = user(f=schema)
+    with pytest.raises(NotCompared) as refused:
+        broken(Use.READ, whole, whole)
+    assert str(refused.value).startswith(message)
