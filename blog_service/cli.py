@@ -18,8 +18,7 @@ def _service() -> "Service":
     return SERVICE
 
 
-app = commands("blog-service", _service, prefix="BLOG_", description=__doc__)
-app.add_typer(exports.app, name="users")
+app = commands("blog-service", _service, prefix="BLOG_", description=__doc__, users=exports.app)
 
 
 @app.command(epilog="Example: BLOG_PORT=8002 blog-service api")

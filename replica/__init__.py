@@ -5,8 +5,9 @@
 6. ``inbox.apply`` and ``table``: each event is merged into the table.
 
 Beside the journey: ``reconcile`` compares with the source and repairs, ``parked`` shows and
-redrives what was parked, ``samples`` and ``status`` show the pipe's state, ``replays`` asks the
-source to send again, ``console`` shows it all, and ``caller`` finds the user of a request's token.
+redrives what was parked, ``life`` shows one user on both sides, ``samples`` and ``status`` show the
+pipe's state, ``replays`` asks the source to send again, ``console`` shows it all, and ``caller``
+finds the user of a request's token.
 
 Nothing here knows what the service is for. It hands over its table (``table.Replica``), its
 settings and what to do when a user is deleted (``service.Service``), and gets the commands

@@ -9,7 +9,7 @@ Guarantees: public keys are enough, the auth service is never asked about a user
 a user whose event has not come yet is served all the same, from a provisional row, which no token
 of a revoked key ever gets.
 
-Not here: what a caller may do (``policy``).
+Not here: what a caller may do (``policy``), and the decision about a user's row (``refusals``).
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from contracts.tokens import AccessToken
 from replica.actors import Service, User, may_list_users, may_operate
 from replica.context import Context, RequestContext
 from replica.keys.table import revoked_keys
+from replica.refusals import Refusal, is_revoked, refusal
 from replica.services.table import services
 from replica.table import Replica
 from service_kit.http import problems
@@ -74,7 +75,8 @@ async def _current_caller(request: Request, context: RequestContext) -> Caller:
         return await _user(context, token.user_id, token)
     row = await _row(context, token)
     is_active = row.service_status in (None, "active")
-    if not is_active or _is_revoked(token, row.service_tokens_valid_after):
+    valid_after = row.service_tokens_valid_after
+    if not is_active or is_revoked(valid_after, issued_at=token.issued_at):
         log.info(
             "token.refused",
             reason="its service account was deleted, disabled or cut off",
@@ -90,15 +92,19 @@ async def _user(context: Context, user_id: UUID, token: AccessToken) -> ReplicaU
         async with context.engine.begin() as connection:
             await context.replica.provide(connection, user_id)
             row = await _look(context.replica, connection, token)
-    if row.status == "deleted":
-        raise invalid_token()
-    if row.status == "disabled":
-        raise Problem(problems.ACCOUNT_DISABLED)
-    if _is_revoked(token, row.tokens_valid_after):
-        raise invalid_token()
+    refused = refusal(row.status, row.tokens_valid_after, issued_at=token.issued_at)
+    if refused is not None:
+        raise problem_of(refused)
     if token.user_version is not None and row.version < token.user_version:
         behind.inc()
     return to_replica_user(row)
+
+
+def problem_of(refused: Refusal) -> Problem:
+    """What a user gets who is not served."""
+    if refused is Refusal.DISABLED:
+        return Problem(problems.ACCOUNT_DISABLED)
+    return invalid_token()
 
 
 def to_replica_user(row: Row[Any]) -> ReplicaUser:
@@ -183,7 +189,3 @@ async def _look(replica: Replica, connection: AsyncConnection, token: AccessToke
     values = {"user_id": token.user_id, "kid": token.key_id, "client_id": client_id}
     found: Row[Any] = (await connection.execute(_select(replica.table), values)).one()
     return found
-
-
-def _is_revoked(token: AccessToken, valid_after: datetime | None) -> bool:
-    return valid_after is not None and token.issued_at < valid_after.timestamp()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from replica.certificates.commands import proofs_commands
+from replica.life.commands import users_commands
 from replica.parked.commands import parked_commands
 from replica.reconcile.commands import reconcile
 from service_kit.database.commands import on_database
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
 
 
 def commands(
-    name: str, load_service: "Callable[[], Service]", *, prefix: str, description: str | None = None
+    name: str,
+    load_service: "Callable[[], Service]",
+    *,
+    prefix: str,
+    description: str | None = None,
+    users: typer.Typer | None = None,
 ) -> typer.Typer:
     """Make a service's commands: ``consumer``, ``status``, ``reconcile`` and those in groups.
 
@@ -40,6 +46,7 @@ def commands(
         load_service: imports what the service defines; called when a command runs.
         prefix: of the service's settings, for examples.
         description: the first line of its help.
+        users: commands of the service's own for the group ``users``.
     """
     app = program(description, context=load_service)
     app.command(epilog=f"Example: {prefix}AMQP_URL=amqp://localhost/ {name} consumer")(consumer)
@@ -47,6 +54,7 @@ def commands(
     app.command(epilog=f"Example: {name} reconcile --repair")(reconcile)
     app.add_typer(parked_commands(name), name="parked")
     app.add_typer(proofs_commands(name), name="proofs")
+    app.add_typer(users_commands(name, users), name="users")
     app.add_typer(setting_commands(lambda: load_service().database), name="settings")
     return app
 

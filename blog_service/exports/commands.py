@@ -15,12 +15,7 @@ from service_kit.process.terminal import failing_with_a_sentence
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-app = typer.Typer(no_args_is_help=True, help="Manage users.")
-
-
-@app.callback()
-def _group() -> None:
-    """Without it, a group of one command would be that command."""
+app = typer.Typer()
 
 
 @app.command(

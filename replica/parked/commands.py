@@ -21,6 +21,7 @@ from service_kit.process.times import time_text
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from replica.parked.bodies import ParkedBody
     from replica.parked.model import ParkedMessage, Redriven, WholeMessage
     from replica.service import Service
     from replica.settings import DatabaseSettings
@@ -127,7 +128,7 @@ def show_all(
         print(json.dumps({"items": items, "next_before": None if is_all else listed[-1].id}))
         return
     for message in listed:
-        print(_line(message))
+        print(summary_line(message))
     if not is_all:
         print(f"more messages: use --before {listed[-1].id}", file=sys.stderr)
 
@@ -151,18 +152,18 @@ def show_one(context: typer.Context, parked_id: ParkedId, as_json: AsJson = Fals
         "reason": found.reason,
         "error": found.error,
         "user_id": found.user_id,
-        "event_type": _printable(found.event_type or "-"),
+        "event_type": printable(found.event_type or "-"),
         "attempts": found.attempts,
         "first_failed_at": found.first_failed_at,
         "last_failed_at": found.last_failed_at,
-        "exchange": _printable(found.exchange),
-        "routing_key": _printable(found.routing_key),
+        "exchange": printable(found.exchange),
+        "routing_key": printable(found.routing_key),
     }
-    figures |= {_printable(name): json.dumps(value) for name, value in found.properties.items()}
+    figures |= {printable(name): json.dumps(value) for name, value in found.properties.items()}
     show(figures, as_json=False)
     print("headers")
     for name, value in found.headers.items():
-        print(f"    {_printable(name)}: {json.dumps(value)}")
+        print(f"    {printable(name)}: {json.dumps(value)}")
     if found.body is None and found.body_bytes is not None:
         print(f"body dropped: {found.body_bytes:,} bytes are too large to store")
         return
@@ -170,7 +171,7 @@ def show_one(context: typer.Context, parked_id: ParkedId, as_json: AsJson = Fals
         print("body erased: its user was deleted")
         return
     print(f"body ({found.body_encoding}, {found.body_bytes:,} bytes)")
-    print(_printable(found.body))
+    print(printable(found.body))
 
 
 @failing_with_a_sentence
@@ -291,14 +292,15 @@ async def _each(
             yield None
 
 
-def _line(message: "ParkedMessage") -> str:
+def summary_line(message: "ParkedMessage | ParkedBody") -> str:
+    """A message in one line, without its content."""
     parts = (
         f"{message.id:>6}",
         time_text(message.first_failed_at),
         time_text(message.last_failed_at),
         f"{message.attempts}x",
         message.reason,
-        _printable(message.event_type or "-"),
+        printable(message.event_type or "-"),
         str(message.user_id or "-") + (" (erased)" if message.erased else ""),
         message.error,
     )
@@ -311,7 +313,7 @@ def _result_line(redriven: "Redriven") -> str:
     return f"{redriven.id}  parked  {redriven.failure.reason}: {redriven.failure.error}"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Escape control characters, which a terminal would obey; anyone may have sent the text."""
     return "".join(
         letter

@@ -4,6 +4,7 @@ import base64
 import codecs
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import RowMapping, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -50,9 +51,18 @@ async def parked_list(
     limit: int,
     before: int | None = None,
     reason: str | None = None,
+    user_id: UUID | None = None,
 ) -> Sequence[ParkedMessage]:
-    """Return the newest ``limit`` messages with ids below ``before``, all or of one reason."""
+    """Return the newest ``limit`` messages.
+
+    Parameters:
+        before: only messages with ids below this one.
+        reason: only messages with this reason.
+        user_id: only messages of this user.
+    """
     query = _matching(_LIST, before, reason).limit(limit)
+    if user_id is not None:
+        query = query.where(parked_messages.c.user_id == user_id)
     rows = (await connection.execute(query)).mappings()
     return [ParkedMessage(**_summary(row)) for row in rows]
 
