@@ -73,6 +73,7 @@ from contracts.tokens import KeysUnavailable
 from service_kit.database.engines import autocommitting, pooled
 from service_kit.http import problems
 from service_kit.http.app import add_routers, new_app
+from service_kit.http.downloads import Downloads
 from service_kit.http.errors import Refusals
 from service_kit.http.probes import health_routes
 from service_kit.http.problems import Problem
@@ -125,6 +126,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         throttle=Throttle(engine, secrets),
         mail=MailSender(engine, settings) if settings.can_mail else None,
         snapshots=Snapshots(settings),
+        downloads=Downloads(),
     )
 
     @asynccontextmanager

@@ -14,6 +14,7 @@ from auth_service.throttle.throttle import Throttle
 from auth_service.tokens.keyring import KeyRing
 from auth_service.users.passwords import Passwords
 from service_kit.database.alone import ping
+from service_kit.http.downloads import Downloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Context:
     mail: MailSender | None
     """None if mail is not configured."""
     snapshots: Snapshots
+    downloads: Downloads
 
     async def ready(self) -> None:
         """Raise unless requests can be served: there is a database, and a key to sign with."""

@@ -6,6 +6,7 @@ from blog_service import web
 from blog_service.comments import routes as comments
 from blog_service.context import Context
 from blog_service.exports import routes as exports
+from blog_service.exports.limit import ExportLimit
 from blog_service.posts import routes as posts
 from blog_service.profiles import routes as profiles
 from blog_service.replica_of_users import USERS
@@ -13,6 +14,7 @@ from blog_service.settings import ApiSettings
 from replica.api import REFUSALS, ReplicaApi
 from service_kit.database.reader import Reader
 from service_kit.http.app import add_routers, new_app
+from service_kit.http.downloads import Downloads
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
@@ -35,6 +37,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
             at_once=max(1, settings.database_connections_max // 2),
             wait_seconds=settings.statement_timeout_ms / 1000,
         ),
+        downloads=Downloads(),
+        export_limit=ExportLimit(settings.limit_exports),
         verifier=api.verifier,
         source=api.source,
     )

@@ -6,16 +6,21 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 import replica.context
+from blog_service.exports.limit import ExportLimit
 from blog_service.settings import ApiSettings
 from service_kit.database.reader import Reader
+from service_kit.http.downloads import Downloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context(replica.context.Context):
-    """What a request to a service with a replica works with, and the blog's reader of pages."""
+    """What a request to a service with a replica works with, with the blog's own."""
 
     settings: ApiSettings
     reader: Reader
+    """Reads pages."""
+    downloads: Downloads
+    export_limit: ExportLimit
 
 
 async def _context(request: Request) -> Context:

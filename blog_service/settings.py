@@ -56,6 +56,9 @@ class ApiSettings(of_a_replica.ApiSettings, ContentSettings):
     limit_posts: RateSetting = Rate(600, 3600)
     # ... and comments. Services are not counted: they take over what is there elsewhere.
     limit_comments: RateSetting = Rate(3600, 3600)
+    # Exports of one user's data, at each API process: several tries, when a download fails. Each
+    # holds a connection and most of a core for up to a second.
+    limit_exports: RateSetting = Rate(5, 3600)
     # The longest body this API takes: that of the longest post, in any script, even as escapes. A
     # slow phone sends 128 KiB in six seconds.
     body_bytes_max: Annotated[int, Field(ge=1024)] = 128 * 1024

@@ -30,7 +30,7 @@ from auth_service.throttle.sign_in_attempts import KnownNetwork, remember_networ
 from auth_service.users.bodies import Credentials, OwnUserBody
 from auth_service.users.marker import CHANGED, marker
 from service_kit.http import problems
-from service_kit.http.downloads import AN_ARCHIVE, archive_response
+from service_kit.http.downloads import AN_ARCHIVE
 from service_kit.http.networks import Network
 from service_kit.http.openapi import TOKEN, documented
 from service_kit.process.archive import Archive
@@ -185,7 +185,7 @@ async def delete_me(
     "/me/export",
     summary="Export your data",
     response_class=StreamingResponse,
-    responses=AN_ARCHIVE | documented(*BY_PASSWORD),
+    responses=AN_ARCHIVE | documented(*BY_PASSWORD, problems.EXPORT_TOO_LARGE),
 )
 async def post_export(
     body: PasswordOnly, caller: CallerEvenDisabled, auth: Auth
@@ -197,7 +197,7 @@ async def post_export(
     async def write(archive: Archive) -> None:
         await export_own(auth.engine, auth.passwords, user_id, archive, password=password)
 
-    response = await archive_response(FOLDER, f"{FOLDER}-{user_id}.zip", write)
+    response = await auth.downloads.archive_response(FOLDER, f"{FOLDER}-{user_id}.zip", write)
     response.headers.update(headers)
     return response
 

@@ -53,6 +53,7 @@ LOG_PRUNED: Final = Code("log_pruned", 409, "The log does not go back so far")
 REPLAY_FINISHED: Final = Code("replay_finished", 409, "The replay is done or cancelled")
 TOO_MANY_REPLAYS: Final = Code("too_many_replays", 409, "Too many replays are unfinished")
 NOT_CAUGHT_UP: Final = Code("not_caught_up", 409, "The change has not arrived here yet")
+EXPORT_TOO_LARGE: Final = Code("export_too_large", 409, "There is too much to download at once")
 BODY_TOO_LARGE: Final = Code("body_too_large", 413, "The request's body is too large")
 INVALID_REQUEST: Final = Code("invalid_request", 422, "The request does not have the right form")
 TOO_MANY_REQUESTS: Final = Code(

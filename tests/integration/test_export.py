@@ -9,6 +9,9 @@ from typing import Any
 from uuid import uuid4
 from zipfile import ZipFile
 
+from sqlalchemy import text
+
+from blog_service.texts import POST_LENGTH_MAX
 from tests.support.auth_api import NEW_PASSWORD, PASSWORD, AuthApi, Signed, assert_problem
 from tests.support.builders import a_tombstone
 from tests.support.content import People
@@ -125,6 +128,28 @@ class TestBlog:
         assert data["posts"][0]["body"] == "Grüße"
         assert [comment["body"] for comment in data["comments"]] == [f"by {ada}"]
         assert str(bob) not in json.dumps(data)
+
+    async def test_more_exports_than_the_limit_get_the_time_to_wait(self, people: People) -> None:
+        ada, bob = await people.user(), await people.user()
+        for _ in range(5):
+            assert (await people.ask(ada, "GET", "/v1/me/export")).status_code == 200
+
+        refused = await people.ask(ada, "GET", "/v1/me/export")
+
+        assert_problem(refused, 429, "too_many_requests")
+        assert refused.json()["violated-policies"] == ["exports"]
+        assert 3500 < int(refused.headers["Retry-After"]) <= 3600
+        assert (await people.ask(bob, "GET", "/v1/me/export")).status_code == 200
+
+    async def test_what_is_too_large_is_for_the_operator(self, people: People) -> None:
+        ada = await people.user()
+        many = text(
+            "INSERT INTO posts (author_id, title, body)"
+            " SELECT :ada, 'long', :body FROM generate_series(1, 220)"
+        )
+        longest = "\N{GRINNING FACE}" * POST_LENGTH_MAX
+        await people.rows_changed(many, {"ada": ada, "body": longest})
+        assert_problem(await people.ask(ada, "GET", "/v1/me/export"), 409, "export_too_large")
 
     async def test_it_needs_a_token_of_a_user_who_is_not_deleted(self, people: People) -> None:
         ada = await people.user()
