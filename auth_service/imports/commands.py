@@ -50,6 +50,14 @@ def import_users(
         str | None,
         typer.Option(help="Distinguishes the ids of several systems. Default: the system."),
     ] = None,
+    without_ids: Annotated[
+        bool,
+        typer.Option(
+            "--without-ids",
+            help="Take lines without an id, by their addresses. Only once: again, such a file would"
+            " bring back users who were deleted or changed their address since.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Report what would happen, and write nothing.")
     ] = False,
@@ -90,7 +98,7 @@ def import_users(
         raise OperatorError(
             "set AUTH_FIREBASE_SIGNER_KEY, here and for the API: without it nobody could sign in"
         )
-    form = Form(source, namespace or source, salt_separator, rounds, mem_cost)
+    form = Form(source, namespace or source, without_ids, salt_separator, rounds, mem_cost)
 
     with _opened(file) as lines:
         progress = Progress("judging" if dry_run else "importing", _count(lines))

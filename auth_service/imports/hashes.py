@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from auth_service import lenient_base64
-from auth_service.users.foreign_hashes import UnusableHash, read_hash
+from auth_service.users.foreign_hashes import TEXT_LENGTH_MAX, UnusableHash, read_hash
 
 _ARGON2_VERSIONS: Final = {"1.0": 16, "1.3": 19}
 """As Keycloak names them, and as the hash has them."""
@@ -23,6 +23,8 @@ def stored_hash(text: str) -> str:
     Raises:
         UnusableHash: it is of no known kind, or its check would take too much.
     """
+    if len(text) > TEXT_LENGTH_MAX:  # before its numbers are read: Python refuses very long ones
+        raise UnusableHash("the password hash is longer than any")
     stored = _renamed(text)
     read_hash(stored)
     return stored

@@ -106,6 +106,8 @@ def read_lines(lines: IO[bytes], form: Form) -> Iterator[Line]:
                 yield Line(number, read_line(text, form, now=datetime.now(UTC)))
             except Unreadable as error:
                 yield Line(number, Verdict(Outcome.UNREADABLE, str(error)))
+            except ValueError:  # one that nobody foresaw, so its text might have a value
+                yield Line(number, Verdict(Outcome.UNREADABLE, "a value cannot be read"))
 
 
 def _batches(lines: IO[bytes], form: Form) -> Iterator[list[Line]]:

@@ -54,12 +54,14 @@ class Unreadable(ValueError):
 class Form:
     """How to read an export.
 
-    ``namespace`` distinguishes the ids of several systems; ``rounds``, ``cost`` and ``separator``
+    ``namespace`` distinguishes the ids of several systems; ``without_ids`` is whether a user may
+    have none, so that only their address tells who they are; ``rounds``, ``cost`` and ``separator``
     (in base64) are the hashing parameters of a Firebase project.
     """
 
     source: str
     namespace: str
+    without_ids: bool = False
     separator: str = ""
     rounds: int = 8
     cost: int = 14
@@ -303,6 +305,8 @@ def read_line(line: bytes, form: Form, *, now: datetime) -> NewUser:
         raise Unreadable(_what_is_wrong(error)) from None
     except UnusableHash as error:
         raise Unreadable(str(error)) from None
+    if account.id is None and not form.without_ids:
+        raise Unreadable("there is no id; --without-ids would go by the e-mail address alone")
     if not account.email:
         raise Unreadable("there is no e-mail address")
     try:

@@ -12,9 +12,10 @@ Such a hash is stored as one of these texts (``imports.hashes`` brings exports i
 SALT and HASH are in base64 without padding. The hashes that this service makes begin with
 ``$argon2`` (``passwords``).
 
-Guarantees: a hash is read before anything is computed, and refused if its check takes more than two
-seconds of a core, or more than 256 MiB: a hostile export cannot stop the service. The password is
-taken as it was typed, in UTF-8, because the other systems hashed it so.
+Guarantees: a hash is read before anything is computed, and refused if its check takes more than
+about two seconds of a core, more than ``MEMORY_MAX``, or parameters that its algorithm does not
+have: a hostile export cannot stop the service. The password is taken as it was typed, in UTF-8,
+because the other systems hashed it so.
 """
 
 import hashlib
@@ -39,23 +40,32 @@ TEXT_LENGTH_MAX: Final = 1_024
 BCRYPT_COST_MAX: Final = 14
 """One second. Exports have 10 to 12; each further one doubles the time."""
 
-PBKDF2_ROUNDS_MAX: Final = 5_000_000
-"""For each block of the result, two seconds altogether. Django 6.0 has 1,200,000."""
+PBKDF2_ROUNDS_MAX: Final = 3_000_000
+"""For all blocks of the result. With SHA-512, the slowest, a round takes 0.4 µs on a core that is
+new, and twice as much on others. Django 6.0 has 1,200,000."""
 
-SCRYPT_MEMORY_MAX: Final = 128 * 1024 * 1024
-"""In bytes, 128·N·r; the usual N = 2^14 to 2^16 with r = 8 need 16 to 64 MiB."""
+MEMORY_MAX: Final = (128 + 1) * 1024 * 1024
+"""In bytes. OWASP's scrypt (N = 2^17, r = 8) takes 128 MiB and some blocks more, Django's argon2
+100 MiB, Keycloak's 7. The compose file's limit has room for one such check at a time."""
 
 SCRYPT_WORK_MAX: Final = 2**22
 """N·r·p, about two seconds; Django's is 5·2^17."""
 
-ARGON2_MEMORY_KIB_MAX: Final = 256 * 1024
-"""Django takes 100 MiB, Keycloak 7."""
-
 ARGON2_WORK_KIB_MAX: Final = 2 * 1024 * 1024
 """Memory times passes, about two seconds."""
 
+ARGON2_PASSES_MAX: Final = 20
+"""Django has 2, Keycloak 5. Each pass starts four threads for each lane, which takes longer than
+the pass if there is little memory."""
+
 ARGON2_LANES_MAX: Final = 16
 """Each is a thread. Django has 8."""
+
+_ARGON2_KIB_A_LANE_MIN: Final = 8
+"""RFC 9106; the library refuses less."""
+
+_ARGON2_SALT_BYTES_MIN: Final = 8
+"""Likewise."""
 
 _HASH_BYTES_MIN: Final = 16
 """A shorter one could be guessed, and every password matches one of no bytes."""
@@ -82,6 +92,10 @@ class UnusableHash(ValueError):
 
 class ForeignHash(Protocol):
     """A hash of another system, whose check is affordable."""
+
+    @property
+    def memory(self) -> int:
+        """What a check takes, in bytes; 0 if it is next to nothing."""
 
     def matches(self, password: bytes, *, signer_key: bytes | None) -> bool:
         """Whether it is the hash of ``password``; ``signer_key`` is for Firebase's."""
@@ -110,6 +124,7 @@ class _Bcrypt:
     text: str
     cost: int
     is_of_sha256: bool
+    memory: int = 0
 
     def matches(self, password: bytes, *, signer_key: bytes | None) -> bool:  # noqa: ARG002
         if self.is_of_sha256:
@@ -126,6 +141,7 @@ class _Pbkdf2:
     rounds: int
     salt: bytes
     expected: bytes
+    memory: int = 0
 
     def matches(self, password: bytes, *, signer_key: bytes | None) -> bool:  # noqa: ARG002
         made = hashlib.pbkdf2_hmac(
@@ -143,6 +159,11 @@ class _Scrypt:
     expected: bytes
     is_of_firebase: bool
 
+    @property
+    def memory(self) -> int:
+        """As OpenSSL counts it."""
+        return 128 * self.r * (self.n + self.p + 2)
+
     def matches(self, password: bytes, *, signer_key: bytes | None) -> bool:
         length = _HASH_BYTES_MAX if self.is_of_firebase else len(self.expected)
         made = hashlib.scrypt(
@@ -152,7 +173,7 @@ class _Scrypt:
             r=self.r,
             p=self.p,
             dklen=length,
-            maxmem=2 * SCRYPT_MEMORY_MAX,
+            maxmem=MEMORY_MAX,
         )
         if self.is_of_firebase:
             if signer_key is None:
@@ -166,6 +187,7 @@ class _Scrypt:
 @dataclass(frozen=True, slots=True)
 class _Argon2:
     text: str
+    memory: int
 
     def matches(self, password: bytes, *, signer_key: bytes | None) -> bool:  # noqa: ARG002
         try:
@@ -186,11 +208,13 @@ def _scrypt(
     firebase: str | None, ln: str, r: str, p: str | None, salt: str, expected: str
 ) -> _Scrypt:
     n = 2 ** int(ln)
-    block = _at_most(r, SCRYPT_MEMORY_MAX // (128 * n), "memory")
+    block = _at_most(r, MEMORY_MAX // (128 * n), "memory")
     lanes = _at_most(p or "1", SCRYPT_WORK_MAX // (n * block), "parallelism")
-    if n < 2:
+    if not 2 <= n < 2 ** (16 * block):  # RFC 7914; OpenSSL refuses others
         raise UnusableHash("the password hash is not a valid one of scrypt")
-    return _Scrypt(n, block, lanes, _decoded(salt), _decoded_hash(expected), bool(firebase))
+    made = _Scrypt(n, block, lanes, _decoded(salt), _decoded_hash(expected), bool(firebase))
+    _at_most(made.memory, MEMORY_MAX, "memory")
+    return made
 
 
 def _argon2(text: str) -> _Argon2:
@@ -198,12 +222,18 @@ def _argon2(text: str) -> _Argon2:
         needed = extract_parameters(text)
     except (InvalidHashError, ValueError):
         raise UnusableHash("the password hash is not a valid one of argon2") from None
-    _at_most(needed.memory_cost, ARGON2_MEMORY_KIB_MAX, "memory in KiB")
+    memory = _at_most(needed.memory_cost * 1024, MEMORY_MAX, "memory")
+    _at_most(needed.time_cost, ARGON2_PASSES_MAX, "passes")
     _at_most(needed.memory_cost * needed.time_cost, ARGON2_WORK_KIB_MAX, "memory times passes")
     _at_most(needed.parallelism, ARGON2_LANES_MAX, "parallelism")
+    if (
+        needed.memory_cost < _ARGON2_KIB_A_LANE_MIN * needed.parallelism
+        or needed.salt_len < _ARGON2_SALT_BYTES_MIN
+    ):
+        raise UnusableHash("the password hash is not a valid one of argon2")
     if needed.hash_len < _HASH_BYTES_MIN:
         raise UnusableHash("the password hash is too short")
-    return _Argon2(text)
+    return _Argon2(text, memory)
 
 
 def _at_most(number: str | int, most: int, what: str) -> int:

@@ -3,7 +3,8 @@
 Guarantees: the event loop is never blocked. At most one task runs on each thread, and at most
 ``waiting_max`` wait; beyond that ``HashingBusy`` is raised at once. A task keeps its place until
 it ends, even if its request has gone. A check without a stored hash takes as long as one with it,
-unless that was imported and its user has not signed in since (``foreign_hashes``).
+unless that was imported and its user has not signed in since (``foreign_hashes``); an imported one
+that takes more memory than ours waits until no other such check runs.
 
 A password is normalised (NFKC), because keyboards type the same text in several ways: NIST SP
 800-63B-4 3.1.1.2 requires it, although ASVS 6.2.8 would take the bytes as they are. It is never
@@ -15,14 +16,16 @@ import os
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import BoundedSemaphore
+from contextlib import nullcontext
+from threading import BoundedSemaphore, Lock
 from typing import Final, ParamSpec, TypeVar
 
+import structlog
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from auth_service import lenient_base64
-from auth_service.users.foreign_hashes import UnusableHash, read_hash
+from auth_service.users.foreign_hashes import read_hash
 from auth_service.users.huge_pages import prefer_huge_pages
 from auth_service.users.password_policy import require_strong_password
 
@@ -37,6 +40,10 @@ MEMORY_KIB_MAX: Final = 1024 * 1024
 PASSES_MAX: Final = 20
 LANES_MAX: Final = 16
 
+MEMORY_MAX_IN_PARALLEL: Final = MEMORY_KIB * 1024
+"""In bytes. A thread is counted with as much as a hash of ours takes; what takes more is
+checked alone, so all threads together take no more than one such check beside."""
+
 _OWN: Final = "$argon2"
 """How the hashes begin that this service makes."""
 
@@ -45,6 +52,8 @@ _HASH_BYTES: Final = 32
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+log = structlog.get_logger()
 
 
 class HashingBusy(Exception):
@@ -65,6 +74,7 @@ class Passwords:
         self._places = BoundedSemaphore(threads + waiting_max)
         self._decoy = self._hasher.hash("the password of nobody")
         self._firebase_signer_key = firebase_signer_key
+        self._large_check = Lock()
 
     async def require_strong(self, password: str, *, email: str, length_min: int) -> None:
         """Accept or refuse a new password, as ``password_policy`` does.
@@ -125,9 +135,11 @@ class Passwords:
     def _check_foreign(self, password_hash: str, password: str) -> bool:
         try:
             foreign = read_hash(password_hash)
-        except UnusableHash:
+            with self._large_check if foreign.memory > MEMORY_MAX_IN_PARALLEL else nullcontext():
+                return foreign.matches(password.encode(), signer_key=self._firebase_signer_key)
+        except ValueError as error:  # such as a parameter that OpenSSL does not take
+            log.error("password.hash_not_checked", error=type(error).__name__)
             return False
-        return foreign.matches(password.encode(), signer_key=self._firebase_signer_key)
 
     async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if not self._places.acquire(blocking=False):

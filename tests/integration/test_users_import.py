@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -124,7 +126,10 @@ async def test_users_sign_in_with_their_password_and_get_a_hash_of_ours(
 ) -> None:
     """Of every kind of hash; a wrong password is refused, and changes nothing."""
     systems = {f"{n}@example.org": each for n, each in enumerate(MADE_ELSEWHERE.values())}
-    records = [{"email": email, "password_hash": hashed} for email, (_, hashed) in systems.items()]
+    records = [
+        {"id": email, "email": email, "password_hash": hashed}
+        for email, (_, hashed) in systems.items()
+    ]
     assert counts(await importing(lines(records))) == {"lines": len(systems), "new": len(systems)}
 
     for email, (password, _) in systems.items():
@@ -168,13 +173,14 @@ async def test_each_user_is_recorded_as_if_they_had_signed_up(
 async def test_the_same_file_again_changes_nothing(importing: Importing, api: AuthApi) -> None:
     """Neither rows, nor events, nor what users have changed since."""
     content = lines([*people(BATCH + 3), {"email": "no-id@example.org"}])
-    first = await importing(content)
+    form = replace(FORM, without_ids=True)
+    first = await importing(content, form)
     assert counts(first) == {"lines": BATCH + 4, "new": BATCH + 4}
     assert (await api.sign_in("user-0@example.org")).status_code == 200
     tables = ("users", "outbox_events", "audit_log")
     before = [await api.fetch(f"SELECT * FROM {table} ORDER BY 1") for table in tables]
 
-    again = await importing(content)
+    again = await importing(content, form)
 
     assert counts(again) == {"lines": BATCH + 4, "same": BATCH + 4}
     assert again.is_clean
@@ -378,6 +384,15 @@ class TestCommand:
         assert entry.actor == "operator:op"
         assert entry.details["source"] == "usersync"
 
+    async def test_a_line_without_an_id_needs_an_option(self, importing: Importing) -> None:
+        """Such a file, run again, would bring a deleted user back."""
+        content = lines([{"email": "ada@example.org"}])
+        refused = await importing.command(content, "--at-once")
+        assert (refused.returncode, "--without-ids" in refused.stderr) == (1, True)
+        assert await importing.users() == []
+        ended = await importing.command(content, "--at-once", "--without-ids")
+        assert (ended.returncode, len(await importing.users())) == (0, 1)
+
     async def test_of_firebase_it_needs_the_key(self, importing: Importing) -> None:
         del importing.environment["AUTH_FIREBASE_SIGNER_KEY"]
         ended = await importing.command(b"", "--from", "firebase")
@@ -402,6 +417,19 @@ def test_a_long_line_is_not_read_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     read = list(load.read_lines(BytesIO(long + b"\n\n" + content + b"x" * 250), FORM))
     assert [line.number for line in read] == [1, 3, 4]
     assert [isinstance(line.user, Verdict) for line in read] == [True, True, True]
+
+
+def test_a_value_that_nobody_foresaw_makes_its_line_unreadable() -> None:
+    """A number with more digits than Python writes: the import continues, and names the line."""
+    allowed = sys.get_int_max_str_digits()
+    content = b'{"id": %s, "email": "ada@example.org"}\n' % (b"7" * 1_000) + lines(people(1))
+    sys.set_int_max_str_digits(640)
+    try:
+        [one, two] = load.read_lines(BytesIO(content), FORM)
+    finally:
+        sys.set_int_max_str_digits(allowed)
+    assert one.user == Verdict(Outcome.UNREADABLE, "a value cannot be read")
+    assert not isinstance(two.user, Verdict)
 
 
 def test_ids_are_those_of_earlier_releases() -> None:

@@ -225,6 +225,16 @@ auth_service/users/foreign_hashes.py: tests/unit/test_foreign_hashes.py
 -if not _HASH_BYTES_MIN <= len(decoded) <= _HASH_BYTES_MAX:
 +if len(decoded) > _HASH_BYTES_MAX:
 
+imported hashes that take much memory are checked one at a time
+auth_service/users/passwords.py: tests/unit/test_foreign_hashes.py
+-if foreign.memory > MEMORY_MAX_IN_PARALLEL
++if False
+
+a file without ids, run again, brings nobody back unasked
+auth_service/imports/sources.py: tests/unit/test_import_sources.py
+-    if account.id is None and not form.without_ids:
++    if False:
+
 no import revives a deleted user
 auth_service/imports/model.py: tests/unit/test_import_model.py
 -            return DELETED

@@ -63,7 +63,7 @@ def test_every_field_comes_along() -> None:
 @pytest.mark.parametrize(
     ("source", "record"),
     [
-        ("usersync", {"email": "ada@example.org"}),
+        ("usersync", {"id": 1, "email": "ada@example.org"}),
         ("django", {"pk": 1, "fields": {"email": "ada@example.org", "password": "!x"}}),
         ("devise", {"id": 1, "email": "ada@example.org", "encrypted_password": ""}),
         ("auth0", {"user_id": "google-oauth2|1", "email": "ada@example.org"}),
@@ -122,8 +122,13 @@ class TestIds:
         """All users of one machine would be in one bucket."""
         assert user_id(text, "x").version == 5
 
-    def test_without_an_id_the_database_gives_one(self) -> None:
-        assert read({"email": "ada@example.org"}).id is None
+    def test_without_an_id_the_database_gives_one_if_that_is_wanted(self) -> None:
+        """By the address alone, a deleted user would come back."""
+        for source in ("usersync", "auth0"):
+            record = {"email": "ada@example.org"}
+            assert read(record, source, without_ids=True).id is None
+            with pytest.raises(Unreadable, match="there is no id"):
+                read(record, source)
 
 
 @pytest.mark.parametrize(
@@ -134,17 +139,23 @@ class TestIds:
         (b'{"email": "\xff@example.org"}', "Invalid JSON"),
         ({}, "email: Field required"),
         ({"email": 7}, "email: Input should be a valid string"),
-        ({"email": "secret@example.org", "emailverified": True}, "emailverified: Extra"),
-        ({"email": "secret@example.org", "secret@x": True}, "?: Extra"),
-        ({"email": "secret@example.org", "email_verified": "yes"}, "email_verified: Input"),
-        ({"email": "secret@example.org", "status": "secret"}, "status: Input should be 'active'"),
-        ({"email": "secret@example.org", "created_at": "secret"}, "this is not a time"),
-        ({"email": "secret@example.org", "created_at": "2027-01-01"}, "in the future"),
-        ({"email": "secret@example.org", "created_at": "1969-12-31"}, "before 1970"),
-        ({"email": "secret@@example.org"}, "the e-mail address is not valid"),
-        ({"email": "secret@example.internal"}, "mail cannot reach it"),
-        ({"email": "secret@example.org\n"}, "the e-mail address is not valid"),
-        ({"email": "secret@example.org", "password_hash": "secret"}, "of no known kind"),
+        ({"id": 1, "email": "secret@example.org", "emailverified": True}, "emailverified: Extra"),
+        ({"id": 1, "email": "secret@example.org", "secret@x": True}, "?: Extra"),
+        (
+            {"id": 1, "email": "secret@example.org", "email_verified": "yes"},
+            "email_verified: Input",
+        ),
+        (
+            {"id": 1, "email": "secret@example.org", "status": "secret"},
+            "status: Input should be 'active'",
+        ),
+        ({"id": 1, "email": "secret@example.org", "created_at": "secret"}, "this is not a time"),
+        ({"id": 1, "email": "secret@example.org", "created_at": "2027-01-01"}, "in the future"),
+        ({"id": 1, "email": "secret@example.org", "created_at": "1969-12-31"}, "before 1970"),
+        ({"id": 1, "email": "secret@@example.org"}, "the e-mail address is not valid"),
+        ({"id": 1, "email": "secret@example.internal"}, "mail cannot reach it"),
+        ({"id": 1, "email": "secret@example.org\n"}, "the e-mail address is not valid"),
+        ({"id": 1, "email": "secret@example.org", "password_hash": "secret"}, "of no known kind"),
         ({"email": "secret@example.org", "id": ""}, "id"),
         ({"email": "secret@example.org", "id": "x" * 256}, "id"),
     ],
