@@ -5,16 +5,16 @@
 # The blog's first: a copy that is behind its source repairs itself, and one that is ahead does not.
 # A restart makes no backup that is not due, so it costs none of those that are kept.
 set -euo pipefail
-# A dump that failed is tried again after this time. Not sooner: it may have read most of a database.
-LOOK_EVERY_SECONDS=$((BACKUP_EVERY_SECONDS < 300 ? BACKUP_EVERY_SECONDS : 300))
-PGPASSWORD=$(</run/secrets/postgres-superuser)
-export PGPASSWORD
 for number in "$BACKUP_EVERY_SECONDS" "$BACKUPS_KEPT"; do
     if [[ ! $number =~ ^[1-9][0-9]*$ ]]; then
         echo "BACKUP_EVERY_SECONDS and BACKUPS_KEPT must be numbers from 1 on, not $number" >&2
         exit 1
     fi
 done
+# A dump that failed is tried again after this time. Not sooner: it may have read most of a database.
+LOOK_EVERY_SECONDS=$((BACKUP_EVERY_SECONDS < 300 ? BACKUP_EVERY_SECONDS : 300))
+PGPASSWORD=$(</run/secrets/postgres-superuser)
+export PGPASSWORD
 
 is_due() {
     local young
