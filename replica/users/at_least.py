@@ -4,11 +4,11 @@
 ``caught_up``.
 """
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
 from contracts.events import VERSION_MAX
 from replica.caught_up import WAIT_SECONDS_MAX, TooManyWait
@@ -37,12 +37,6 @@ class AtLeast(BaseModel):
         allow_inf_nan=False,
         description="Seconds to wait for it; 0 looks once.",
     )
-
-    @model_validator(mode="after")
-    def _waits_for_something(self) -> Self:
-        if self.wait and self.at_least is None:
-            raise ValueError("wait needs at_least: the version to wait for")
-        return self
 
 
 async def caught_up(

@@ -78,7 +78,6 @@ class TestRoute:
             {"at_least": 1, "wait": -1},
             {"at_least": 1, "wait": WAIT_SECONDS_MAX + 0.1},
             {"at_least": 1, "wait": "nan"},
-            {"wait": 1},
         ],
     )
     async def test_bad_parameters_are_refused(self, people: People, params: dict[str, Any]) -> None:
