@@ -92,7 +92,7 @@ async def test_a_scheduled_run_repairs_drift(pair: Pair) -> None:
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await pair.damage(DAMAGE["missing"])
         await eventually(pair.agrees)
-        assert await ended(pair, Reason.SCHEDULE)
+        assert await eventually(lambda: ended(pair, Reason.SCHEDULE))
 
 
 async def test_concurrent_watches_start_one_run(pair: Pair) -> None:
