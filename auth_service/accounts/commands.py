@@ -4,7 +4,6 @@ import itertools
 import re
 import secrets
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
@@ -13,6 +12,7 @@ import typer
 from auth_service.accounts.typed_password import with_password
 from service_kit.database.commands import on_database
 from service_kit.process.errors import OperatorError
+from service_kit.process.export_options import ExportedUser, Into
 from service_kit.process.id_lists import STDIN, Ids, argument, ids_of, user_id
 from service_kit.process.load import load
 from service_kit.process.progress import Progress
@@ -212,12 +212,8 @@ def _print_overview(found: dict[str, Any]) -> None:
 )
 @failing_with_a_sentence
 def export(
-    user: Annotated[
-        str, typer.Argument(parser=argument(user_id), metavar="ID", help="User to export.")
-    ],
-    into: Annotated[
-        Path, typer.Option(metavar="FILE", help="Archive; parts of other services may be in it.")
-    ],
+    user: ExportedUser,
+    into: Into,
 ) -> None:
     """Export what this service knows of a user, as a part of a zip archive of JSON.
 

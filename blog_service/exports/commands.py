@@ -1,14 +1,13 @@
 """The command ``blog-service users export``."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import typer
 
 from service_kit.database.commands import on_database
 from service_kit.process.errors import OperatorError
-from service_kit.process.id_lists import argument, user_id
+from service_kit.process.export_options import ExportedUser, Into
 from service_kit.process.load import load
 from service_kit.process.terminal import failing_with_a_sentence
 
@@ -23,12 +22,8 @@ app = typer.Typer()
 )
 @failing_with_a_sentence
 def export(
-    user: Annotated[
-        str, typer.Argument(parser=argument(user_id), metavar="ID", help="User to export.")
-    ],
-    into: Annotated[
-        Path, typer.Option(metavar="FILE", help="Archive; parts of other services may be in it.")
-    ],
+    user: ExportedUser,
+    into: Into,
 ) -> None:
     """Export what this service knows of a user, as a part of a zip archive of JSON."""
     from datetime import UTC, datetime
