@@ -3,16 +3,15 @@
 import asyncio
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 
 from local.postgres_server import PostgresServer
 from tests.support.databases import ROOT, SERVICES, Databases, encoded
+from tests.support.driver import connected
 from tests.support.eventually import eventually
 from tests.support.pgbouncer import pgbouncer
 from tests.support.processes import run
@@ -48,15 +47,6 @@ def alembic(
 ) -> subprocess.CompletedProcess[str]:
     environment = {f"{service.upper()}_DATABASE_URL": url}
     return run(["alembic", "-n", service, *arguments], environment, folder)
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture(params=SERVICES)

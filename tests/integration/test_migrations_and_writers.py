@@ -5,7 +5,6 @@ import itertools
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -16,6 +15,7 @@ from local.postgres_server import PostgresServer
 from migrations.environment import LOCK_TIMEOUT_MS
 from tests.support.background import in_background
 from tests.support.databases import ROOT, SERVICES, Databases
+from tests.support.driver import connected
 from tests.support.eventually import eventually
 from tests.support.lock_notes import read_notes, take_notes
 from tests.support.processes import run
@@ -100,15 +100,6 @@ def alembic(
 async def migrated(service: str, url: str, revision: str, *, code: Path = ROOT) -> None:
     done = await asyncio.to_thread(alembic, service, url, "upgrade", revision, code=code)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture(params=SERVICES)

@@ -1,6 +1,6 @@
 """A database's schema as one value, to compare it with another."""
 
-import asyncpg
+from tests.support.driver import connected
 
 _QUERIES = (
     """
@@ -38,8 +38,5 @@ _QUERIES = (
 
 async def schema_of(url: str) -> list[tuple[object, ...]]:
     """Return tables, columns in order, constraints, indexes, functions and triggers."""
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    try:
+    async with connected(url) as connection:
         return [tuple(row) for query in _QUERIES for row in await connection.fetch(query)]
-    finally:
-        await connection.close()

@@ -2,9 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 
-import asyncpg
-
 from local.compare import compare
+from tests.support.driver import connected
 from tests.support.eventually import eventually
 from tests.support.source import DEAD, LIVE, Source
 from tests.support.system import System
@@ -45,11 +44,8 @@ async def grows(count: Callable[[], Awaitable[int]], by: int = 1, *, every: floa
 
 async def figure(url: str, query: str) -> int:
     """Return the number that a query selects, on a new connection because servers restart."""
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=10)
-    try:
+    async with connected(url, seconds_max=10) as connection:
         return int(await connection.fetchval(query) or 0)
-    finally:
-        await connection.close()
 
 
 async def published(auth_url: str) -> int:
