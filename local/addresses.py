@@ -103,7 +103,7 @@ class Addresses:
             "AUTH_AMQP_URL": self.auth_amqp_url,
             "AUTH_HOST": LOOPBACK,
             "AUTH_PORT": str(self.ports.auth),
-            "AUTH_WATCHED_QUEUES": "blog.users",
+            "AUTH_WATCHED_QUEUES": "blog.users,blog.users.urgent",
             "AUTH_RELAY_PORT": str(self.ports.relay),
             "AUTH_ISSUER": self.issuer,
             # The ports may have changed since the issuer was chosen.

@@ -8,6 +8,8 @@ const BY_CODE = {
   body_too_large: "This is too long. Shorten it and try again.",
   busy: "The service is busy. Try again in a few seconds.",
   email_taken: "An account with this address already exists. If it is yours, sign in.",
+  export_too_large:
+    "You have written more than can be downloaded at once. Ask the operator of this site for your data.",
   forbidden: "Only the author and moderators can do this.",
   invalid_credentials: "E-mail address or password is wrong.",
   invalid_email: "This is not a valid e-mail address.",

@@ -10,6 +10,7 @@ import pytest
 
 from auth_service.settings import RelaySettings
 from blog_service.settings import ConsumerSettings
+from contracts.events.names import live_queue, urgent_queue
 from service_kit.http.settings import HttpSettings
 from tests.support.compose import (
     COMPOSE,
@@ -182,3 +183,9 @@ def test_old_events_are_removed_by_default() -> None:
     assert RelaySettings.model_fields["outbox_keep_days"].default is None
     kept = SERVICES["auth-relay"]["environment"]["AUTH_OUTBOX_KEEP_DAYS"]
     assert int(with_defaults(kept)) >= 7
+
+
+def test_the_relay_watches_what_waits_for_the_blog() -> None:
+    """While no consumer runs, nobody else could say that deletions and revocations wait."""
+    watched = with_defaults(SERVICES["auth-relay"]["environment"]["AUTH_WATCHED_QUEUES"])
+    assert watched.split(",") == [live_queue("blog"), urgent_queue("blog")]
