@@ -50,24 +50,47 @@ def page_routes(
             without any, the page has no images at all.
         values: replacements for each ``$name`` in the page.
     """
-    headers = {
-        "Content-Security-Policy": _policy(connect_to, images_from),
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-cache",
-    }
-    routes = []
-    for file in sorted(files(package).iterdir(), key=lambda file: file.name):
-        kind = MEDIA_TYPES.get(file.name[file.name.rfind(".") :])
-        if kind is None:
-            continue
-        if is_page := file.name.endswith(".html"):
-            safe = {name: html.escape(value) for name, value in (values or {}).items()}
-            content = Template(file.read_text("utf-8")).substitute(safe).encode()
-        else:
-            content = file.read_bytes()
-        path = at if is_page else f"{files_at}{file.name}"
-        routes.append(_route(path, content, {**headers, "Content-Type": kind}))
-    return routes
+    headers = _headers(connect_to, images_from)
+    [page] = (file for file in files(package).iterdir() if file.name.endswith(".html"))
+    content = _filled(page, _escaped(values))
+    return [_page(at, content, headers), *_loaded(package, files_at, headers)]
+
+
+def framed_routes(
+    package: str,
+    *,
+    frame: str,
+    pages: Mapping[str, str],
+    files_at: str,
+    connect_to: Iterable[str] = (),
+    values: Mapping[str, str] | None = None,
+) -> list[Route]:
+    """Make routes for pages that share a frame, and for the files that they load.
+
+    Parameters:
+        package: has the files.
+        frame: the file around each page, which takes the place of ``$content`` in it.
+        pages: by path, the names of their files without ``.html``.
+        files_at, connect_to: as for ``page_routes``.
+        values: replacements for each other ``$name`` in the frame.
+    """
+    headers = _headers(connect_to, ())
+    folder = files(package)
+    escaped = _escaped(values)
+    return [
+        *(
+            _page(
+                path,
+                _filled(
+                    folder / frame,
+                    escaped | {"content": (folder / f"{name}.html").read_text("utf-8")},
+                ),
+                headers,
+            )
+            for path, name in pages.items()
+        ),
+        *_loaded(package, files_at, headers),
+    ]
 
 
 def file_routes(paths: Iterable[Traversable], *, at: str) -> list[Route]:
@@ -82,6 +105,36 @@ def file_routes(paths: Iterable[Traversable], *, at: str) -> list[Route]:
             },
         )
         for file in paths
+    ]
+
+
+def _headers(connect_to: Iterable[str], images_from: Iterable[str]) -> dict[str, str]:
+    return {
+        "Content-Security-Policy": _policy(connect_to, images_from),
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }
+
+
+def _escaped(values: Mapping[str, str] | None) -> dict[str, str]:
+    return {name: html.escape(value) for name, value in (values or {}).items()}
+
+
+def _filled(file: Traversable, values: Mapping[str, str]) -> bytes:
+    return Template(file.read_text("utf-8")).substitute(values).encode()
+
+
+def _page(path: str, content: bytes, headers: dict[str, str]) -> Route:
+    return _route(path, content, {**headers, "Content-Type": MEDIA_TYPES[".html"]})
+
+
+def _loaded(package: str, at: str, headers: dict[str, str]) -> list[Route]:
+    """Routes for the files that pages load: all that have a known type and are no page."""
+    return [
+        _route(f"{at}{file.name}", file.read_bytes(), {**headers, "Content-Type": kind})
+        for file in sorted(files(package).iterdir(), key=lambda file: file.name)
+        if (kind := MEDIA_TYPES.get(file.name[file.name.rfind(".") :]))
+        and not file.name.endswith(".html")
     ]
 
 

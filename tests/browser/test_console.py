@@ -130,6 +130,21 @@ class TestWhoMay:
             await expect(page.locator("#headline")).to_have_count(0)
             await expect(page.locator("#state")).to_be_hidden()
 
+    async def test_the_way_to_other_pages_is_as_wide_as_the_roles(self, visit: Visiting) -> None:
+        """And needs no second sign-in."""
+        async with console(visit) as page:
+            pages = page.get_by_role("navigation", name="Pages")
+            await expect(pages.get_by_role("link", name="Pipe")).to_have_attribute(
+                "aria-current", "page"
+            )
+            await pages.get_by_role("link", name="Users").press("Enter")
+            await expect(page.get_by_role("heading", name="Users")).to_be_visible()
+            await expect(page).to_have_title(re.compile("^Users .* console$"))
+            await page.get_by_role("button", name="Sign out").click()
+            await sign_in(page, READER)
+            await expect(page.get_by_role("alert")).to_contain_text("operator role")
+            await expect(page.get_by_role("navigation").get_by_role("link")).to_have_count(0)
+
     async def test_signing_out_removes_everything_shown(self, visit: Visiting) -> None:
         async with console(visit) as page:
             await expect(headline(page)).not_to_be_empty()

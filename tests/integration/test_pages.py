@@ -11,6 +11,7 @@ import blog_service.problems
 import service_kit.http.problems
 from blog_service import texts
 from blog_service.settings import ApiSettings
+from replica import console
 from service_kit.http.problems import Code
 from service_kit.http.static_pages import MEDIA_TYPES, page_routes
 from tests.support.blog_api import blog_api
@@ -120,7 +121,7 @@ async def test_pages_use_the_public_url_of_the_auth_service(blog_url: str, publi
         auth_public_url="https://new.example:8443/auth/",
     )
     async with blog_api(settings) as client:
-        pages = [await client.get(path) for path in ("/", "/console")]
+        pages = [await client.get(path) for path in ("/", *console.PAGES)]
 
     for page in pages:
         assert '<meta name="auth" content="https://new.example:8443/auth">' in page.text
@@ -128,6 +129,20 @@ async def test_pages_use_the_public_url_of_the_auth_service(blog_url: str, publi
         rules = page.headers["Content-Security-Policy"].split("; ")
         [rule] = [rule for rule in rules if rule.startswith("connect-src ")]
         assert rule == "connect-src 'self' https://new.example:8443"
+
+
+async def test_each_page_of_the_console_is_linked_and_loads_files_that_exist(
+    blog: httpx.AsyncClient,
+) -> None:
+    """The link says which roles open it, since the frame shows it to them alone."""
+    for path in console.PAGES:
+        page = (await blog.get(path)).text
+        links = dict(re.findall(r'<a href="([^"]+)" data-roles="([^"]+)" hidden>', page))
+        assert links.keys() == console.PAGES.keys()
+        assert {role for roles in links.values() for role in roles.split()} <= {"operator", "admin"}
+        loaded = re.findall(r'(?:src|href)="(/console/[^"]+\.\w+)"', page)
+        assert len(loaded) > 1
+        assert {(await blog.get(file)).status_code for file in loaded} == {200}
 
 
 async def test_an_unchanged_file_is_not_sent_again(blog: httpx.AsyncClient) -> None:

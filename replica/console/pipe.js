@@ -1,11 +1,8 @@
-// The console: sign-in, the headline that says what is wrong, the diagram and the charts.
-//
-// Guarantees: users without the role see nothing, and the console closes as soon as the role is
-// revoked. This is only about what is visible: the services enforce the role.
+// The page of the pipe: the headline that says what is wrong, the diagram, the charts and the actions.
 
 import { h } from "/web/dom.js";
-import { call, restore, session, signIn, signOut } from "/web/session.js";
 import { chart, silences } from "./chart.js";
+import { announce, openPage } from "./frame.js";
 import { apart, HEARTBEAT_SECONDS_MAX, stations, troubles } from "./health.js";
 import { diagram, SHAPES, WORDS } from "./diagram.js";
 import { poll } from "./poll.js";
@@ -15,93 +12,18 @@ import { reconcilePanel } from "./reconcile.js";
 import { replayPanel } from "./replay.js";
 import { capital, clock, count, many, sentence, setClock, span } from "./phrases.js";
 
-const ROLE = "operator";
 const STATUS_MS = 2_000;
 const SAMPLES_MS = { 60: 5_000, 360: 15_000, 1440: 30_000 };
 const TICK_MS = 1_000;
-const RETRY_MS = 4_000;
 const ROWS_MAX = 24;
 
-const main = document.getElementById("main");
 const place = (id) => document.getElementById(id);
-let open = null; // aborts the open console
 
-const WHY = {
-  ended: "Your session has ended. Sign in again.",
-  disabled: "An administrator has disabled this account.",
-  deleted: "This account has been deleted.",
-  elsewhere: "You have been signed out in another tab.",
-  "signed-out": "You are signed out.",
-};
-
-function show(template) {
-  open?.abort();
-  open = null;
-  for (const id of ["state", "sections"]) place(id).hidden = true;
-  document.title = "Console";
-  main.replaceChildren(place(template).content.cloneNode(true));
-  place("who").hidden = !session.user;
-  setText(place("who-email"), session.user?.email ?? "");
-  main.focus({ preventScroll: true });
-}
-
-function openSignIn(why = "") {
-  show("entrance");
-  setMessage(place("why"), why);
-  place("why").hidden = !why;
-  place("sign-in").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const form = event.currentTarget;
-    const button = form.querySelector("button");
-    if (button.getAttribute("aria-disabled") === "true") return;
-    button.setAttribute("aria-disabled", "true");
-    try {
-      const values = new FormData(form);
-      await signIn(values.get("email"), values.get("password"));
-    } catch (error) {
-      setMessage(place("why"), sentence(error));
-      button.removeAttribute("aria-disabled");
-      place("password").select();
-    }
-  });
-  place("email").focus();
-}
-
-function openRefusal(text) {
-  show("refusal");
-  setText(place("refused"), text);
-  place("other-account").addEventListener("click", signOutHere);
-}
-
-async function signOutHere() {
-  try {
-    await signOut();
-  } catch {
-    // signed out here in any case
-  }
-}
-
-function openConsole() {
-  show("console");
-  open = new AbortController();
-  const { signal } = open;
-  for (const id of ["state", "sections"]) place(id).hidden = false;
-
+function openPipe({ call, signal }) {
+  place("state").hidden = false;
   const system = { near: { figures: null, at: null, error: null }, far: { figures: null, at: null, error: null }, runs: [], replays: [], apartSince: null };
   const draw = diagram(place("picture"), signal);
   const showHeadline = headlineView();
-
-  /** Call a service; close the console if the user has lost the role. */
-  async function asOperator(...request) {
-    try {
-      return await call(...request);
-    } catch (error) {
-      if (error.code === "forbidden" && !signal.aborted) {
-        openRefusal("You no longer have the operator role, so the console has closed. Ask an administrator.");
-      }
-      throw error;
-    }
-  }
 
   const isKnown = ({ figures, error }) => figures !== null || error !== null;
 
@@ -115,7 +37,7 @@ function openConsole() {
   }
 
   function follow(end, service, path) {
-    return poll((stop) => asOperator(service, "GET", path, undefined, { signal: stop }), {
+    return poll((stop) => call(service, "GET", path, undefined, { signal: stop }), {
       every: () => STATUS_MS,
       signal,
       onData(figures) {
@@ -134,11 +56,11 @@ function openConsole() {
   const ticking = setInterval(refresh, TICK_MS);
   signal.addEventListener("abort", () => clearInterval(ticking));
 
-  const shared = { call: asOperator, signal, onError: refresh };
+  const shared = { call, signal, onError: refresh };
   reconcilePanel({ ...shared, consumers: () => system.far.figures?.consumers, onData: (runs) => { system.runs = runs; refresh(); } });
   replayPanel({ ...shared, onData: (replays) => { system.replays = replays; refresh(); }, onError: (error) => setMessage(place("replay-problem"), sentence(error)) });
   parkedPanel(shared);
-  charts(asOperator, signal);
+  charts(call, signal);
 }
 
 function availability({ figures, at, error }) {
@@ -179,7 +101,7 @@ function headlineView() {
     document.title = `${WORDS[worst.level]} – console`;
     if (announced !== unnumbered(worst)) {
       announced = unnumbered(worst);
-      setText(place("announcer"), `${WORDS[worst.level]}. ${worst.line}`);
+      announce(`${WORDS[worst.level]}. ${worst.line}`);
     }
   };
 }
@@ -275,24 +197,4 @@ function tableOf({ minutes, bucket_seconds: bucket, items, until, since }) {
   return h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows.map(cells)));
 }
 
-function openForUser() {
-  if (session.user.roles.includes(ROLE)) openConsole();
-  else openRefusal(`${session.user.email} does not have the operator role. Ask an administrator for it, then sign in again.`);
-}
-
-session.addEventListener("change", ({ detail }) => {
-  if (!session.user) openSignIn(WHY[detail]);
-  else if (!open || !session.user.roles.includes(ROLE)) openForUser();
-});
-place("sign-out").addEventListener("click", signOutHere);
-
-async function begin() {
-  try {
-    if (!(await restore())) openSignIn();
-  } catch (error) {
-    openSignIn(`${sentence(error)} You cannot sign in until it does; this page keeps trying. On the command line, use blog-service status.`);
-    setTimeout(() => session.user || begin(), RETRY_MS);
-  }
-}
-
-begin();
+openPage(openPipe);
