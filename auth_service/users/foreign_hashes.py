@@ -10,7 +10,7 @@ Such a hash is stored as one of these texts (``imports.hashes`` brings exports i
     argon2$argon2id$v=19$m=…,t=…,p=…$…      argon2, of a password that was not normalised
 
 SALT and HASH are in base64 without padding. The hashes that this service makes begin with
-``$argon2`` (``passwords``).
+``$argon2`` (``passwords``); ``read_argon2`` holds them to the same limits.
 
 Guarantees: a hash is read before anything is computed, and refused if its check takes more than
 about two seconds of a core, more than ``MEMORY_MAX``, or parameters that its algorithm does not
@@ -115,8 +115,32 @@ def read_hash(text: str) -> ForeignHash:
         if found := _SCRYPT.fullmatch(text):
             return _scrypt(*found.groups())
         if found := _ARGON2.fullmatch(text):
-            return _argon2(found[1])
+            return read_argon2(found[1])
     raise UnusableHash("the password hash is of no known kind")
+
+
+def read_argon2(text: str) -> ForeignHash:
+    """Read a hash in argon2's PHC form, which begins with ``$argon2``.
+
+    Raises:
+        UnusableHash: it is not a valid one, or its check would take too much.
+    """
+    try:
+        needed = extract_parameters(text)
+    except (InvalidHashError, ValueError):
+        raise UnusableHash("the password hash is not a valid one of argon2") from None
+    memory = _at_most(needed.memory_cost * 1024, MEMORY_MAX, "memory")
+    _at_most(needed.time_cost, ARGON2_PASSES_MAX, "passes")
+    _at_most(needed.memory_cost * needed.time_cost, ARGON2_WORK_KIB_MAX, "memory times passes")
+    _at_most(needed.parallelism, ARGON2_LANES_MAX, "parallelism")
+    if (
+        needed.memory_cost < _ARGON2_KIB_A_LANE_MIN * needed.parallelism
+        or needed.salt_len < _ARGON2_SALT_BYTES_MIN
+    ):
+        raise UnusableHash("the password hash is not a valid one of argon2")
+    if needed.hash_len < _HASH_BYTES_MIN:
+        raise UnusableHash("the password hash is too short")
+    return _Argon2(text, memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,25 +239,6 @@ def _scrypt(
     made = _Scrypt(n, block, lanes, _decoded(salt), _decoded_hash(expected), bool(firebase))
     _at_most(made.memory, MEMORY_MAX, "memory")
     return made
-
-
-def _argon2(text: str) -> _Argon2:
-    try:
-        needed = extract_parameters(text)
-    except (InvalidHashError, ValueError):
-        raise UnusableHash("the password hash is not a valid one of argon2") from None
-    memory = _at_most(needed.memory_cost * 1024, MEMORY_MAX, "memory")
-    _at_most(needed.time_cost, ARGON2_PASSES_MAX, "passes")
-    _at_most(needed.memory_cost * needed.time_cost, ARGON2_WORK_KIB_MAX, "memory times passes")
-    _at_most(needed.parallelism, ARGON2_LANES_MAX, "parallelism")
-    if (
-        needed.memory_cost < _ARGON2_KIB_A_LANE_MIN * needed.parallelism
-        or needed.salt_len < _ARGON2_SALT_BYTES_MIN
-    ):
-        raise UnusableHash("the password hash is not a valid one of argon2")
-    if needed.hash_len < _HASH_BYTES_MIN:
-        raise UnusableHash("the password hash is too short")
-    return _Argon2(text, memory)
 
 
 def _at_most(number: str | int, most: int, what: str) -> int:

@@ -3,8 +3,9 @@
 Guarantees: the event loop is never blocked. At most one task runs on each thread, and at most
 ``waiting_max`` wait; beyond that ``HashingBusy`` is raised at once. A task keeps its place until
 it ends, even if its request has gone. A check without a stored hash takes as long as one with it,
-unless that was imported and its user has not signed in since (``foreign_hashes``); an imported one
-that takes more memory than ours waits until no other such check runs.
+unless that was imported and its user has not signed in since (``foreign_hashes``). No stored hash
+is checked for more than an imported one may take; one that takes more memory than ours waits until
+no other such check runs.
 
 A password is normalised (NFKC), because keyboards type the same text in several ways: NIST SP
 800-63B-4 3.1.1.2 requires it, although ASVS 6.2.8 would take the bytes as they are. It is never
@@ -21,11 +22,11 @@ from threading import BoundedSemaphore, Lock
 from typing import Final, ParamSpec, TypeVar
 
 import structlog
-from argon2 import PasswordHasher, Type, extract_parameters
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import VerificationError
 
 from auth_service import lenient_base64
-from auth_service.users.foreign_hashes import read_hash
+from auth_service.users.foreign_hashes import read_argon2, read_hash
 from auth_service.users.huge_pages import prefer_huge_pages
 from auth_service.users.password_policy import require_strong_password
 
@@ -33,12 +34,6 @@ from auth_service.users.password_policy import require_strong_password
 MEMORY_KIB: Final = 19_456
 PASSES: Final = 2
 LANES: Final = 1
-
-# A stored hash that needs more was not made by this service. Checking it could take all memory, or
-# block a thread for a minute.
-MEMORY_KIB_MAX: Final = 1024 * 1024
-PASSES_MAX: Final = 20
-LANES_MAX: Final = 16
 
 MEMORY_MAX_IN_PARALLEL: Final = MEMORY_KIB * 1024
 """In bytes. A thread is counted with as much as a hash of ours takes; what takes more is
@@ -123,20 +118,15 @@ class Passwords:
         return self._hasher.hash(_normalised(password))
 
     def _check(self, password_hash: str, password: str) -> bool:
-        if not password_hash.startswith(_OWN):
-            return self._check_foreign(password_hash, password)
+        is_own = password_hash.startswith(_OWN)
         try:
-            return _is_affordable(password_hash) and self._hasher.verify(
-                password_hash, _normalised(password)
-            )
-        except (VerificationError, InvalidHashError):
+            stored = read_argon2(password_hash) if is_own else read_hash(password_hash)
+            with self._large_check if stored.memory > MEMORY_MAX_IN_PARALLEL else nullcontext():
+                if is_own:
+                    return self._hasher.verify(password_hash, _normalised(password))
+                return stored.matches(password.encode(), signer_key=self._firebase_signer_key)
+        except VerificationError:
             return False
-
-    def _check_foreign(self, password_hash: str, password: str) -> bool:
-        try:
-            foreign = read_hash(password_hash)
-            with self._large_check if foreign.memory > MEMORY_MAX_IN_PARALLEL else nullcontext():
-                return foreign.matches(password.encode(), signer_key=self._firebase_signer_key)
         except ValueError as error:  # such as a parameter that OpenSSL does not take
             log.error("password.hash_not_checked", error=type(error).__name__)
             return False
@@ -154,15 +144,6 @@ def unusable_hash() -> str:
     """A hash of no known password, for a user without one; it looks and costs like any other."""
     salt, digest = (lenient_base64.encode(os.urandom(n)) for n in (_SALT_BYTES, _HASH_BYTES))
     return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${digest}"
-
-
-def _is_affordable(password_hash: str) -> bool:
-    needed = extract_parameters(password_hash)
-    return (
-        needed.memory_cost <= MEMORY_KIB_MAX
-        and needed.time_cost <= PASSES_MAX
-        and needed.parallelism <= LANES_MAX
-    )
 
 
 def _normalised(password: str) -> str:
