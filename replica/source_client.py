@@ -9,7 +9,8 @@ Not here: what is asked, and what the responses mean (``reconcile.source``, ``re
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
@@ -75,6 +76,7 @@ class Account:
     def __init__(self, settings: SourceSettings, *, silence_seconds: float) -> None:
         if settings.auth_url is None or settings.service_id is None or settings.api_key is None:
             raise NotSetUp(settings)
+        self._settings = settings
         self._credentials = httpx.BasicAuth(
             settings.service_id, settings.api_key.get_secret_value()
         )
@@ -109,9 +111,9 @@ class Account:
             "POST", "/oauth/token", data={"grant_type": "client_credentials", "scope": scope}
         )
         response = await self._sent(request, auth=self._credentials)
-        content = await whole(response)
+        content = await self.whole(response)
         if not response.is_success:
-            raise _no_token(response, scope)
+            raise self._no_token(response, scope)
         try:
             granted = _Granted.model_validate_json(content)
         except ValidationError:
@@ -162,40 +164,54 @@ class Account:
             response = await self._sent(request)
         return response
 
+    async def whole(self, response: httpx.Response, bytes_max: int = RESPONSE_BYTES_MAX) -> bytes:
+        """All of a response's body, which is closed then.
+
+        Raises:
+            NoResponse: it breaks off, or has more than ``bytes_max``.
+        """
+        body = bytearray()
+        try:
+            with self.reached():
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) > bytes_max:
+                        raise not_as_agreed(response)
+        finally:
+            await response.aclose()
+        return bytes(body)
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Send or receive inside the block.
+
+        Raises:
+            NoResponse: nothing came, or not all of it.
+        """
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise NoResponse(
+                f"the source does not respond ({type(error).__name__}): is the auth API up at"
+                f" {self._settings.variable('auth_url')}?"
+            ) from None
+
     async def _sent(
         self, request: httpx.Request, *, auth: httpx.Auth | None = None
     ) -> httpx.Response:
-        try:
+        with self.reached():
             return await self._client.send(request, stream=True, auth=auth)
-        except httpx.HTTPError as error:
-            raise away(error) from None
 
-
-async def whole(response: httpx.Response, bytes_max: int = RESPONSE_BYTES_MAX) -> bytes:
-    """All of a response's body, which is closed then.
-
-    Raises:
-        NoResponse: it breaks off, or has more than ``bytes_max``.
-    """
-    body = bytearray()
-    try:
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > bytes_max:
-                raise not_as_agreed(response)
-    except httpx.HTTPError as error:
-        raise away(error) from None
-    finally:
-        await response.aclose()
-    return bytes(body)
-
-
-def away(error: httpx.HTTPError) -> NoResponse:
-    """Nothing came, or not all of it."""
-    return NoResponse(
-        f"the source does not respond ({type(error).__name__}): is the auth API up at"
-        " BLOG_AUTH_URL?"
-    )
+    def _no_token(self, response: httpx.Response, scope: str) -> NoResponse:
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            account, key = map(self._settings.variable, ("service_id", "api_key"))
+            return NoResponse(
+                f"the source does not accept {account} and {key}: have a key issued"
+                " (auth-service services rotate-key)"
+            )
+        if response.status_code == httpx.codes.BAD_REQUEST:
+            return NoResponse(f"the service account needs the scope {scope}")
+        return refused(response)
 
 
 def refused(response: httpx.Response) -> NoResponse:
@@ -208,17 +224,6 @@ def refused(response: httpx.Response) -> NoResponse:
 def not_as_agreed(response: httpx.Response) -> NoResponse:
     """It responded with something else than agreed."""
     return NoResponse(f"the source's response to {response.request.url.path} is not as agreed")
-
-
-def _no_token(response: httpx.Response, scope: str) -> NoResponse:
-    if response.status_code == httpx.codes.UNAUTHORIZED:
-        return NoResponse(
-            "the source does not accept BLOG_SERVICE_ID and BLOG_API_KEY: have a key issued"
-            " (auth-service services rotate-key)"
-        )
-    if response.status_code == httpx.codes.BAD_REQUEST:
-        return NoResponse(f"the service account needs the scope {scope}")
-    return refused(response)
 
 
 def _origin() -> dict[str, str]:

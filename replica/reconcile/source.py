@@ -33,7 +33,7 @@ from contracts.sync.comparison import (
 from contracts.sync.digest import DigestKind
 from replica.reconcile.model import CouldNotCompare
 from replica.settings import ReconcileSettings
-from replica.source_client import NOTHING, Account, NoResponse, away, not_as_agreed, refused, whole
+from replica.source_client import NOTHING, Account, NoResponse, not_as_agreed, refused
 
 BUSY_TRIES_MAX: Final = 5
 BUSY_SECONDS_MAX: Final = 30.0
@@ -97,7 +97,7 @@ class Source:
         """
         params = _params(kind, ranges) | ({"recompute": "true"} if recompute else {})
         with _or_no_verdict():
-            return await _digests(await self._send("GET", _DIGESTS, params))
+            return await self._digests(await self._send("GET", _DIGESTS, params))
 
     async def groups_unless(self, kind: DigestKind, tag: str) -> DigestsBody | None:
         """The digests of all groups; None if ``tag`` (``entity_tag``) names the source's digests.
@@ -109,8 +109,8 @@ class Source:
             params = _params(kind, EVERY_BUCKET) | {"groups": "1"}
             response = await self._send("GET", _DIGESTS, params, headers={"If-None-Match": tag})
             if response.status_code != httpx.codes.NOT_MODIFIED:
-                return await _digests(response)
-            await whole(response)
+                return await self._digests(response)
+            await self._account.whole(response)
             if response.headers.get("ETag") != tag:
                 raise not_as_agreed(response)
             return None
@@ -140,7 +140,8 @@ class Source:
                 "GET", "/v1/reconcile/users", params={"buckets": ranges_text(ranges)}
             )
             try:
-                yield UserStream(response)
+                with self._account.reached():
+                    yield UserStream(response)
             finally:
                 await response.aclose()
 
@@ -148,7 +149,7 @@ class Source:
         with _or_no_verdict():
             response = await self._send(method, path, json=json)
             try:
-                return model.model_validate_json(await whole(response))
+                return model.model_validate_json(await self._account.whole(response))
             except ValidationError:
                 raise not_as_agreed(response) from None
 
@@ -174,20 +175,19 @@ class Source:
             await asyncio.sleep(_pause_seconds(response))
         raise refused(response)
 
+    async def _digests(self, response: httpx.Response) -> DigestsBody:
+        try:
+            return DigestsBody.read(await self._account.whole(response))
+        except OtherVersion as error:
+            raise CouldNotCompare(str(error)) from None
+        except ValidationError:
+            raise not_as_agreed(response) from None
+
 
 def _params(kind: DigestKind, ranges: Sequence[range]) -> dict[str, str]:
     """The parameters of a request for digests; those that are the default are left out."""
     params = {} if kind is DigestKind.STATE else {"of": kind.value}
     return params if ranges is EVERY_BUCKET else params | {"buckets": ranges_text(ranges)}
-
-
-async def _digests(response: httpx.Response) -> DigestsBody:
-    try:
-        return DigestsBody.read(await whole(response))
-    except OtherVersion as error:
-        raise CouldNotCompare(str(error)) from None
-    except ValidationError:
-        raise not_as_agreed(response) from None
 
 
 class UserStream:
@@ -249,10 +249,8 @@ def _pause_seconds(response: httpx.Response) -> float:
 
 @contextmanager
 def _or_no_verdict() -> Iterator[None]:
-    """Turn any error of the source inside the block into a missing verdict."""
+    """Turn a missing response of the source inside the block into a missing verdict."""
     try:
         yield
     except NoResponse as error:
         raise CouldNotCompare(str(error)) from None
-    except httpx.HTTPError as error:
-        raise CouldNotCompare(str(away(error))) from None

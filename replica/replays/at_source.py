@@ -26,7 +26,6 @@ from replica.source_client import (
     NotSetUp,
     not_as_agreed,
     refused,
-    whole,
 )
 from service_kit.http import problems
 from service_kit.http.bearer import invalid_token
@@ -143,7 +142,7 @@ async def _ask(
         response = await context.source.send(
             method, path, scope=SCOPE, user_token=user_token, params=params, json=body
         )
-        content = await whole(response, bytes_max)
+        content = await context.source.whole(response, bytes_max)
         if not response.is_success:
             raise _refusal(response, content, is_for_a_user=user_token is not None)
         try:

@@ -6,14 +6,17 @@ The source is a fake, because it responds as the real one never would.
 import gzip
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
+from pydantic_settings import SettingsConfigDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
 
 from blog_service.settings import ReconcileSettings as SourceSettings
-from replica.source_client import RESPONSE_BYTES_MAX, Account, NoResponse, NotSetUp, whole
+from replica import settings as of_a_replica
+from replica.source_client import RESPONSE_BYTES_MAX, Account, NoResponse, NotSetUp
 from service_kit.process.telemetry import request_id, traceparent
 from tests.support.http_server import served
 from tests.support.in_turn import in_turn
@@ -93,7 +96,7 @@ async def account(source: Played, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 
 async def ask(account: Account, scope: str = "a:b") -> bytes:
-    return await whole(await account.send("POST", THING, scope=scope, json={"number": 1}))
+    return await account.whole(await account.send("POST", THING, scope=scope, json={"number": 1}))
 
 
 async def test_the_key_goes_to_the_token_endpoint_alone(account: Account, source: Played) -> None:
@@ -187,6 +190,30 @@ async def test_a_bad_token_is_not_used(account: Account, source: Played, granted
     with pytest.raises(NoResponse, match="/oauth/token is not as agreed"):
         await ask(account)
     assert [path for path, _ in source.asked] == [TOKEN]
+
+
+class ShopSettings(of_a_replica.SourceSettings):
+    """Another service with a replica."""
+
+    model_config = SettingsConfigDict(env_prefix="SHOP_")
+    application_name: ClassVar[str] = "shop-service"
+
+
+async def test_what_fails_names_the_settings_of_the_service_that_asks(source: Played) -> None:
+    settings = ShopSettings(
+        _env_file=None,
+        database_url="postgresql://shop@db.example/shop",
+        auth_url=source.url,
+        service_id="svc_shop",
+        api_key="secret",
+    )
+    source.grant = JSONResponse({}, 401)
+    away = settings.model_copy(update={"auth_url": "http://127.0.0.1:1"})
+    for asking, named in ((settings, "SHOP_SERVICE_ID and SHOP_API_KEY"), (away, "SHOP_AUTH_URL")):
+        account = Account(asking, silence_seconds=10)
+        with pytest.raises(NoResponse, match=named):
+            await ask(account)
+        await account.close()
 
 
 def test_without_settings_there_is_no_account() -> None:
