@@ -1,12 +1,12 @@
 """The accounts of this checkout's processes on the broker, with their rights.
 
 Guarantees: no process is an administrator; the password never changes once chosen, so `make up`
-restarts nothing; only its owner can read it.
+restarts nothing; only its owner can read it; services that were added (``new_service``) keep their
+accounts and rights.
 """
 
 import os
 import secrets
-from collections.abc import Collection
 
 from contracts.events.accounts import RELAY, consumer, definitions, users
 from contracts.events.write_definitions import CONSUMERS
@@ -15,16 +15,32 @@ from local.paths import LOCAL, VHOST
 
 _PASSWORD = LOCAL / "keys" / "broker-password"
 _PASSWORD_BYTES = 24
+_ADDED = LOCAL / "services"
+"""The names of the services that were added here, one a line."""
+
 _PREFIX = f"{VHOST}-"
 """Users belong to the whole broker, which other checkouts may use too."""
 
 
-def ensure_accounts(broker: Broker, consumers: Collection[str] = CONSUMERS) -> dict[str, str]:
+def add_consumer(service: str) -> None:
+    """Note that a service of this name reads events here, from the next ``ensure_accounts`` on."""
+    if service not in _consumers():
+        with _ADDED.open("a") as file:
+            file.write(f"{service}\n")
+
+
+def _consumers() -> list[str]:
+    added = _ADDED.read_text().split() if _ADDED.exists() else []
+    return [*CONSUMERS, *added]
+
+
+def ensure_accounts(broker: Broker) -> dict[str, str]:
     """Create the accounts or correct their rights; return the AMQP URL of each by its name.
 
     Raises:
         LocalError: the management API does not respond, or refuses.
     """
+    consumers = _consumers()
     names = (RELAY, *map(consumer, consumers))
     passwords = dict.fromkeys(names, _password())
     given = users(consumers, passwords, prefix=_PREFIX)

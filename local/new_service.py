@@ -1,6 +1,7 @@
 """What a service of one's own needs of this machine's servers: an account and a database.
 
-For docs/add-a-service.md. Guarantees: idempotent; the account may consume events, and nothing else.
+For docs/add-a-service.md. Guarantees: idempotent; the account may consume events, and nothing else;
+the next `make up` leaves both as they are.
 """
 
 import shlex
@@ -8,8 +9,7 @@ import shlex
 from sqlalchemy.engine import make_url
 
 from contracts.events.accounts import consumer
-from contracts.events.write_definitions import CONSUMERS
-from local.broker_accounts import ensure_accounts
+from local.broker_accounts import add_consumer, ensure_accounts
 from local.errors import LocalError
 from local.postgres import find_postgres
 from local.rabbitmq import find_broker
@@ -23,7 +23,8 @@ def exports(name: str) -> str:
     """
     if not name.isidentifier() or not name.islower():
         raise LocalError(f"{name} is no name for a service; use small letters and underscores.")
-    account = ensure_accounts(find_broker(), (*CONSUMERS, name))[consumer(name)]
+    add_consumer(name)
+    account = ensure_accounts(find_broker())[consumer(name)]
     server = find_postgres()
     server.create_role(name)
     server.create_database(name, owner=name)

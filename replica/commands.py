@@ -38,6 +38,7 @@ def commands(
     prefix: str,
     description: str | None = None,
     users: typer.Typer | None = None,
+    creates_tables: bool = False,
 ) -> typer.Typer:
     """Make a service's commands: ``consumer``, ``status``, ``reconcile`` and those in groups.
 
@@ -47,11 +48,14 @@ def commands(
         prefix: of the service's settings, for examples.
         description: the first line of its help.
         users: commands of the service's own for the group ``users``.
+        creates_tables: whether to add ``create-tables``, for a service without migrations.
     """
     app = program(description, context=load_service)
     app.command(epilog=f"Example: {prefix}AMQP_URL=amqp://localhost/ {name} consumer")(consumer)
     app.command(epilog=f"Example: {name} status --check")(status)
     app.command(epilog=f"Example: {name} reconcile --repair")(reconcile)
+    if creates_tables:
+        app.command(epilog=f"Example: {name} create-tables")(create_tables)
     app.add_typer(parked_commands(name), name="parked")
     app.add_typer(proofs_commands(name), name="proofs")
     app.add_typer(users_commands(name, users), name="users")
@@ -67,6 +71,15 @@ def consumer(context: typer.Context) -> None:
 
     service: Service = context.obj()
     consume(service, start(service.consumer, "consumer"))
+
+
+@failing_with_a_sentence
+def create_tables(context: typer.Context) -> None:
+    """Create the tables that are missing; run it as their owner."""
+    from replica.create_tables import create_tables as create
+
+    service: Service = context.obj()
+    on_database(load(service.database), lambda engine: create(service.replica, engine))
 
 
 @failing_with_a_sentence

@@ -1,10 +1,11 @@
 """Write RabbitMQ's definitions of this system's accounts from the contracts.
 
 ``python -m contracts.events.write_definitions`` writes the file that is checked in; ``--check``
-fails when it differs. With names of services, such as ``blog mailer``, it prints definitions for
-these consumers instead. With ``--passwords FOLDER --to FOLDER`` it writes ``definitions.json`` with
-users as well, and hashes of their passwords, from the files ``rabbitmq-NAME`` of their folder:
-docker-compose.yml loads that.
+fails when it differs. With names of services, such as ``blog newsletter``, it prints definitions
+for these consumers instead. With ``--passwords FOLDER --to FOLDER`` it writes ``definitions.json``
+with users as well, and hashes of their passwords, from the files ``rabbitmq-NAME`` of their folder:
+docker-compose.yml loads that. Another service gets its account by its file alone, such as
+``rabbitmq-newsletter-consumer``.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from contracts.events.accounts import SALT_BYTES, accounts, definitions, password_hash
+from contracts.events.accounts import SALT_BYTES, accounts, consumer, definitions, password_hash
 
 FILE: Final = Path(__file__).parent / "definitions.json"
 VHOST: Final = "usersync"
@@ -35,11 +36,15 @@ def generate_with_users(passwords: Path) -> str:
     """Return the definitions with users, who get their passwords from files, as JSON.
 
     Raises:
-        OSError: a file is missing.
+        OSError: a file of this repository's services is missing.
     """
-    found = definitions(VHOST, CONSUMERS)
-    tags = {account.name: account.tags for account in accounts(CONSUMERS)}
-    files = {name: f"rabbitmq-{name}" for name in tags} | {ADMINISTRATOR: "rabbitmq-administrator"}
+    given = _file_of(consumer("*"))
+    before, after = given.split("*")
+    others = {path.name.removeprefix(before).removesuffix(after) for path in passwords.glob(given)}
+    consumers = [*CONSUMERS, *sorted(others.difference(CONSUMERS))]
+    found = definitions(VHOST, consumers)
+    tags = {account.name: account.tags for account in accounts(consumers)}
+    files = {name: _file_of(name) for name in tags} | {ADMINISTRATOR: "rabbitmq-administrator"}
     found["users"] = [
         {
             "name": name,
@@ -54,6 +59,10 @@ def generate_with_users(passwords: Path) -> str:
     everything = {"configure": ".*", "write": ".*", "read": ".*"}
     found["permissions"].append({"user": ADMINISTRATOR, "vhost": VHOST, **everything})
     return json.dumps(found, indent=2) + "\n"
+
+
+def _file_of(account: str) -> str:
+    return f"rabbitmq-{account}"
 
 
 def main(arguments: list[str]) -> int:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aio_pika
@@ -29,6 +31,20 @@ def test_its_users_are_those_of_the_contracts() -> None:
     wanted = {account.name: account.tags for account in accounts(CONSUMERS)}
     assert {user["name"]: user["tags"] for user in found} == wanted | {"usersync": "administrator"}
     assert "first-try" not in json.dumps(found)
+
+
+def test_another_service_gets_its_account_by_the_file_of_its_password(tmp_path: Path) -> None:
+    """No code names the services that a deployment adds."""
+    for file in FIRST_TRY.glob("rabbitmq-*"):
+        (tmp_path / file.name).write_text(file.read_text())
+    (tmp_path / "rabbitmq-newsletter-consumer").write_text("secret")
+
+    found = json.loads(generate_with_users(tmp_path))
+
+    assert "newsletter-consumer" in {user["name"] for user in found["users"]}
+    rights = {given["user"]: given for given in found["permissions"]}
+    assert re.fullmatch(rights["newsletter-consumer"]["configure"], "newsletter.users")
+    assert re.fullmatch(rights["auth-relay"]["write"], "newsletter.users")
 
 
 @pytest.mark.slow

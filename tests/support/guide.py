@@ -20,7 +20,8 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _ENDED: Final = "--- ended"
 _LOOKS: Final = re.compile(
-    r"curl -s (-D- )?http|psql|python mailer.py (reconcile|status)|(auth|blog)-service status"
+    r"curl -s (-D- )?http|grep|psql|python newsletter.py (reconcile|status)"
+    r"|(auth|blog)-service status|auth-service replay list"
 )
 """Commands without side effects: they are retried until the output matches."""
 
