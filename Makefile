@@ -20,7 +20,7 @@ SPHINX := $(BIN)/sphinx-build -q -W --keep-going -c docs -d .local/docs/doctrees
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up down status logs demo env unset test test-all test-plain check fix bench lock clean
-.PHONY: watch docs hooks chaos sbom dist
+.PHONY: watch docs hooks chaos sbom dist recording
 MAKEFLAGS += --no-print-directory
 # Without compiled files each of a thousand processes of the tests would compile the code again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -48,8 +48,11 @@ status: $(STAMP) ## show the processes and both ends of the pipe
 logs: $(STAMP) ## show the end of all logs; follow them on a terminal
 	@$(BIN)/python -m local logs
 
-demo: $(STAMP) ## show users arriving in the blog, a crash, and the final proof
-	@$(BIN)/python -m local demo
+demo: $(STAMP) ## show users arriving in the blog, what breaks and heals, and the final proof (ARGS=--json for scripts)
+	@$(BIN)/python -m local demo $(ARGS)
+
+recording: $(STAMP) ## record the demonstration for the README
+	@$(BIN)/python -m local demo --record docs/_static/demo.svg
 
 env: $(STAMP) ## print the running system's settings as shell exports
 	@$(BIN)/python -m local env

@@ -9,12 +9,16 @@ Each command imports only what it needs, because the drivers of both servers tak
 
 import logging
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from local.addresses import Addresses
 from local.environment import refuse_others_exports
 from local.errors import LocalError
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON, for scripts: one object a line.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -68,12 +72,17 @@ def env() -> None:
 
 
 @app.command()
-def demo() -> None:
-    """Start the system and show how users reach the blog."""
-    from local.demo import run
+def demo(
+    as_json: AsJson = False,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write an animated picture (SVG).")
+    ] = None,
+) -> None:
+    """Show how users reach the blog, what breaks on the way, and how it heals."""
+    from local.demo.run import run
 
     refuse_others_exports()
-    run()
+    run(as_json=as_json, record=record)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from local.reading import reading
+from local.outside import outside
 
 FIELDS: Final = (
     "version",
@@ -90,6 +90,6 @@ def _differences(
 
 
 async def _read(url: str) -> dict[UUID, dict[str, Any]]:
-    async with reading(url) as connection:
+    async with outside(url) as connection:
         rows = await connection.execute(text(f"SELECT id, {', '.join(FIELDS)} FROM users"))  # noqa: S608
         return {row["id"]: dict(row) for row in rows.mappings()}

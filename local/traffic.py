@@ -19,6 +19,9 @@ from uuid import uuid4
 import httpx
 
 PASSWORD: Final = secrets.token_urlsafe(18)  # of simulated users only
+ADDRESSES: Final = "person-%@example.org"
+"""The addresses of simulated users, as a pattern of SQL."""
+
 _CHANGES: Final = 0.5  # every second user changes their address,
 _LEAVES: Final = 0.3  # and nearly every third deletes the account
 _GONE_PATIENCE_SECONDS: Final = 60.0  # longer than the consumer is down
@@ -113,7 +116,7 @@ class Traffic:
         return is_expected
 
     def _address(self) -> str:
-        return f"person-{next(self._numbers)}-{uuid4().hex[:8]}@example.org"
+        return ADDRESSES.replace("%", f"{next(self._numbers)}-{uuid4().hex[:8]}")
 
 
 def _bearer(token: str) -> dict[str, str]:

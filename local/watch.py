@@ -1,6 +1,7 @@
-"""Watch both ends of the pipe from outside: how far is the replica behind the source?"""
+"""Watch both ends of the pipe from outside: how far is the replica behind, what is proved of it?"""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,11 +15,31 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.events.names import live_queue
 from local.addresses import Addresses
-from local.reading import reading
+from local.outside import outside
+from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
+from replica.proof.current import current
+from replica.proof.model import CurrentProof, State, summary
 from service_kit.broker.connection import connect
 
 _EVERY_SECONDS: Final = 0.3
 _SAMPLES_MAX: Final = 1_000
+_COMMAND: Final = "blog-service"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The replica's last proof, as ``blog-service status`` shows it."""
+
+    state: State = State.UNKNOWN
+    text: str = "not proved yet"
+    kinds: tuple[tuple[str, int], ...] = ()
+    """The number of users who differ, by kind."""
+    began: float | None = None
+    """By ``time.monotonic``, or a little earlier; None if unknown. It saw all that was there."""
+
+    def is_since(self, moment: float) -> bool:
+        """Return whether it began after a moment of ``time.monotonic``."""
+        return self.began is not None and self.began > moment
 
 
 @dataclass(frozen=True)
@@ -31,6 +52,7 @@ class Sample:
     """Users whose version in the replica differs from the source's."""
     unpublished: int = 0
     queued: int | None = None
+    proof: Proof = Proof()
 
 
 class Watch:
@@ -50,8 +72,8 @@ class Watch:
     async def on(cls, addresses: Addresses) -> AsyncIterator[Self]:
         """Run a watch inside the block."""
         async with (
-            reading(addresses.auth_database_url) as auth,
-            reading(addresses.blog_database_url) as blog,
+            outside(addresses.auth_database_url) as auth,
+            outside(addresses.blog_database_url) as blog,
             await connect(addresses.blog_amqp_url, name="make demo") as broker,
         ):
             watch = cls(auth, blog, broker)
@@ -92,6 +114,7 @@ class Watch:
             behind=sum(replica.get(user_id) != version for user_id, version in source.items()),
             unpublished=int(await self._auth.scalar(waiting) or 0),
             queued=await self._queued(),
+            proof=await _proof(self._blog),
         )
 
     async def _queued(self) -> int | None:
@@ -106,3 +129,21 @@ class Watch:
 async def _versions(connection: AsyncConnection) -> dict[UUID, int]:
     rows = await connection.execute(text("SELECT id, version FROM users WHERE version > 0"))
     return {row.id: row.version for row in rows}
+
+
+async def _proof(connection: AsyncConnection) -> Proof:
+    now = time.monotonic()
+    found = await current(connection)
+    figures = summary(found, HEARTBEAT_SECONDS_MAX, command=_COMMAND)
+    return Proof(
+        figures["state"], figures["text"], tuple(figures["kinds"].items()), _began(found, now)
+    )
+
+
+def _began(found: CurrentProof, now: float) -> float | None:
+    """Return when the proof began that came to the last verdict; None if unknown."""
+    tried, age = found.tried_seconds, found.age_seconds
+    if found.proved is None or tried is None or age is None:
+        return None
+    # A later attempt, still without a verdict, hides when that of the verdict began.
+    return now - tried if tried >= age else None

@@ -10,7 +10,7 @@ import pytest
 
 from local import processes
 from local.compare import Comparison, Difference
-from local.demo import kept_running, what_next
+from local.demo.run import kept_running, what_next
 from local.processes import BackgroundProcess
 
 FOREVER = ("python", "-c", "import signal; signal.pause()")

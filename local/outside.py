@@ -1,4 +1,4 @@
-"""Read a service's database from outside the service, with sessions like the service's own.
+"""Use a service's database from outside the service, with sessions like the service's own.
 
 Settings of a role have no effect here either.
 """
@@ -22,7 +22,7 @@ _SESSION: Final = Session(
 
 
 @asynccontextmanager
-async def reading(database_url: str) -> AsyncIterator[AsyncConnection]:
+async def outside(database_url: str) -> AsyncIterator[AsyncConnection]:
     """Open a connection inside the block; each statement is a transaction.
 
     Parameters:
