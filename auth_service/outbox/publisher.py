@@ -10,7 +10,8 @@ through the client library, with the same outcomes.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from itertools import compress
@@ -192,13 +193,16 @@ def _frame_body_bytes_max(channel: Channel) -> int:
 
 def _sampled_steps(
     keyed: Sequence[tuple[StoredEvent, str]], outcomes: Sequence[Outcome], server: Server | None
-) -> Iterator[tuple[Step, str, UUID]]:
+) -> Mapping[Step, Sequence[tuple[str, UUID]]]:
     """What was done with the events whose trace is sampled, for their spans."""
+    found: defaultdict[tuple[str, Outcome], list[tuple[str, UUID]]] = defaultdict(list)
     for (event, routing_key), outcome in zip(keyed, outcomes, strict=True):
         if event.traceparent is not None and is_sampled(event.traceparent):
-            has_failed = outcome is not Outcome.CONFIRMED
-            sent = step("send", EXCHANGE, routing_key, "", outcome, has_failed, server)
-            yield sent, event.traceparent, event.event_id
+            found[routing_key, outcome].append((event.traceparent, event.event_id))
+    return {
+        step("send", EXCHANGE, key, "", outcome, outcome is not Outcome.CONFIRMED, server): sent
+        for (key, outcome), sent in found.items()
+    }
 
 
 def _is_sendable(event: StoredEvent, routing_key: str) -> bool:

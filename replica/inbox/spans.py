@@ -1,6 +1,7 @@
 """Say what was done with messages, for their spans."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from contracts.events import Event
@@ -17,8 +18,8 @@ def sampled_steps(
     read: Sequence[Event | None],
     outcomes: Sequence[Outcome],
     server: Server | None,
-) -> Iterator[tuple[Step, str, UUID]]:
-    """Say what was done with the messages of ``batch`` whose trace is sampled.
+) -> Mapping[Step, Sequence[tuple[str, UUID]]]:
+    """Say what was done with which messages of ``batch``, as far as their trace is sampled.
 
     A message that cannot be read has no span; the log names its trace.
 
@@ -27,10 +28,17 @@ def sampled_steps(
         read: their events, as far as they were read ahead.
         outcomes: of each.
         server: the broker.
+
+    Returns:
+        The ``traceparent`` and the event's id of the messages of each step.
     """
+    found: defaultdict[tuple[str, str, str, Outcome], list[tuple[str, UUID]]] = defaultdict(list)
     for delivery, ahead, outcome in zip(batch, read, outcomes, strict=True):
         event = ahead or event_of(delivery)
         if event is not None and event.traceparent and is_sampled(event.traceparent):
-            come_from = (delivery.exchange, event.type, delivery.queue)
-            processed = step("process", *come_from, outcome, outcome is Outcome.PARKED, server)
-            yield processed, event.traceparent, event.id
+            like = delivery.exchange, event.type, delivery.queue, outcome
+            found[like].append((event.traceparent, event.id))
+    return {
+        step("process", *names, outcome, outcome is Outcome.PARKED, server): messages
+        for (*names, outcome), messages in found.items()
+    }

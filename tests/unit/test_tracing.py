@@ -17,7 +17,7 @@ from service_kit.broker.tracing import step
 from service_kit.process import tracing
 from service_kit.process.errors import BadSettings
 from service_kit.process.tracing import sender as sending
-from service_kit.process.tracing.messages import MessageSpans, instant, new_span_id
+from service_kit.process.tracing.messages import MessageSpans, instant, new_span_ids
 from service_kit.process.tracing.recorder import Recorder
 from service_kit.process.tracing.sender import Sender
 from service_kit.process.tracing.steps import Step
@@ -96,58 +96,73 @@ def test_nothing_of_the_sdk_is_imported_while_traces_are_off() -> None:
     ],
     ids=lambda given: given.operation,
 )
-def test_a_rendered_span_is_what_the_library_would_send(given: Step) -> None:
-    """With a percent sign in the values, and for a second message as well."""
+def test_rendered_spans_are_what_the_library_would_send(given: Step) -> None:
+    """One and several, at first and from the template that was kept."""
     spans = MessageSpans()
-    for _ in range(2):
-        span_id, message_id = new_span_id(), uuid4()
+    for count in (1, 3):
+        span_ids, ids = new_span_ids(count), [uuid4() for _ in range(count)]
+        traceparents = [f"00-{uuid4().hex}-{uuid4().hex[:16]}-01" for _ in range(count)]
         began, ended = time.time_ns(), time.time_ns() + 1
+        has_id = given.operation != "create"
         rendered = spans.render(
-            given,
-            TRACE,
-            None if given.operation == "create" else message_id,
-            span_id,
-            instant(began),
-            instant(ended),
+            given, traceparents, ids if has_id else (), span_ids, instant(began), instant(ended)
         )
-        is_remote = given.operation != "create"
-        parent = context(TRACE[36:52], is_remote=is_remote)
-        attributes: dict[str, str | int] = {
-            "messaging.system": "rabbitmq",
-            "messaging.operation.name": given.operation,
-            "messaging.operation.type": given.operation,
-            "messaging.destination.name": given.destination,
-            "messaging.rabbitmq.destination.routing_key": given.routing_key,
-        }
-        if is_remote:
-            attributes["messaging.message.id"] = str(message_id)
-        if given.server:
-            attributes["server.address"], attributes["server.port"] = given.server
-        if given.outcome:
-            attributes["usersync.outcome"] = given.outcome
-        if given.is_error:
-            attributes["error.type"] = given.outcome
-        kinds = {"create": SpanKind.PRODUCER, "send": SpanKind.CLIENT, "process": SpanKind.CONSUMER}
-        expected = ReadableSpan(
-            name=f"{given.operation} {given.destination}",
-            context=context(span_id.hex(), is_remote=False),
-            parent=parent,
-            resource=Resource({}),
-            attributes=attributes,
-            links=[Link(parent)] if is_remote else [],
-            kind=kinds[given.operation],
-            status=Status(StatusCode.ERROR) if given.is_error else Status(),
-            start_time=began,
-            end_time=ended,
-        )
-        [of_process] = encode_spans([expected]).resource_spans
+        expected = [
+            expected_span(given, traceparent, str(each), span_id.hex(), began, ended)
+            for traceparent, each, span_id in zip(traceparents, ids, batched(span_ids), strict=True)
+        ]
+        [of_process] = encode_spans(expected).resource_spans
         [of_scope] = of_process.scope_spans
         assert ScopeSpans.FromString(rendered).spans == of_scope.spans
 
 
-def context(span_id: str, *, is_remote: bool) -> SpanContext:
-    trace_id = int(TRACE[3:35], 16)
-    return SpanContext(trace_id, int(span_id, 16), is_remote, TraceFlags(TraceFlags.SAMPLED))
+def one_span() -> bytes:
+    ids = [uuid4()], new_span_ids(1)
+    return MessageSpans().render(SENT, [TRACE], *ids, instant(1), instant(2))
+
+
+def batched(span_ids: bytes) -> list[bytes]:
+    return [span_ids[at : at + 8] for at in range(0, len(span_ids), 8)]
+
+
+def expected_span(
+    given: Step, traceparent: str, message_id: str, span_id: str, began: int, ended: int
+) -> ReadableSpan:
+    is_remote = given.operation != "create"
+    trace_id = int(traceparent[3:35], 16)
+
+    def context(span_id: str, *, is_remote: bool) -> SpanContext:
+        return SpanContext(trace_id, int(span_id, 16), is_remote, TraceFlags(TraceFlags.SAMPLED))
+
+    parent = context(traceparent[36:52], is_remote=is_remote)
+    attributes: dict[str, str | int] = {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.name": given.operation,
+        "messaging.operation.type": given.operation,
+        "messaging.destination.name": given.destination,
+        "messaging.rabbitmq.destination.routing_key": given.routing_key,
+    }
+    if is_remote:
+        attributes["messaging.message.id"] = message_id
+    if given.server:
+        attributes["server.address"], attributes["server.port"] = given.server
+    if given.outcome:
+        attributes["usersync.outcome"] = given.outcome
+    if given.is_error:
+        attributes["error.type"] = given.outcome
+    kinds = {"create": SpanKind.PRODUCER, "send": SpanKind.CLIENT, "process": SpanKind.CONSUMER}
+    return ReadableSpan(
+        name=f"{given.operation} {given.destination}",
+        context=context(span_id, is_remote=False),
+        parent=parent,
+        resource=Resource({}),
+        attributes=attributes,
+        links=[Link(parent)] if is_remote else [],
+        kind=kinds[given.operation],
+        status=Status(StatusCode.ERROR) if given.is_error else Status(),
+        start_time=began,
+        end_time=ended,
+    )
 
 
 def test_a_request_continues_the_callers_trace_or_begins_one(
@@ -204,9 +219,9 @@ async def test_a_collector_that_hangs_costs_spans_and_no_time(
     collector.hangs.set()
     sender, dropped = Sender(Resource({})), sending.counted.labels("dropped")
     before, began = dropped._value.get(), time.monotonic()
-    rendered = MessageSpans().render(SENT, TRACE, uuid4(), new_span_id(), instant(1), instant(2))
+    rendered = one_span()
     for _ in range(30):
-        sender.put_messages([rendered] * 50)
+        sender.put_messages(50, rendered * 50)
     sender.end()
     assert time.monotonic() - began < 1
     assert dropped._value.get() - before >= 30 * 50 - 100 - 100
@@ -216,13 +231,13 @@ async def test_what_the_collector_refuses_is_counted_and_said_once(collector: Co
     collector.status = 400
     sender, failed = Sender(Resource({})), sending.counted.labels("failed")
     before = failed._value.get()
-    rendered = MessageSpans().render(SENT, TRACE, uuid4(), new_span_id(), instant(1), instant(2))
+    rendered = one_span()
     with capture_logs() as logs:
         for count in (1, 2):
-            sender.put_messages([rendered])
+            sender.put_messages(1, rendered)
             await eventually(lambda count=count: failed._value.get() - before == count)  # type: ignore[misc]
         collector.status = 200
-        sender.put_messages([rendered])
+        sender.put_messages(1, rendered)
         await eventually(lambda: collector.spans)
         sender.end()
     said = [line["event"] for line in logs]

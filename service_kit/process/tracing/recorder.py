@@ -5,7 +5,7 @@ The SDK decides by ``OTEL_TRACES_SAMPLER`` which requests are sampled. A message
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from opentelemetry.trace import (
 )
 
 from contracts.traceparent import is_sampled
-from service_kit.process.tracing.messages import MessageSpans, instant, new_span_id
+from service_kit.process.tracing.messages import MessageSpans, instant, new_span_ids
 from service_kit.process.tracing.sender import SCOPE, Sender
 from service_kit.process.tracing.steps import Step
 
@@ -67,25 +67,24 @@ class Recorder:
         """
         if not is_sampled(traceparent):
             return traceparent
-        span_id, now = new_span_id(), instant(time.time_ns())
-        span = self._messages.render(step, traceparent, None, span_id, now, now)
-        self._sender.put_messages([span])
+        span_id, now = new_span_ids(1), instant(time.time_ns())
+        span = self._messages.render(step, [traceparent], (), span_id, now, now)
+        self._sender.put_messages(1, span)
         return f"{traceparent[:36]}{span_id.hex()}{traceparent[52:]}"
 
-    def handled(self, steps: Iterable[tuple[Step, str, UUID]], *, began: int) -> None:
+    def handled(self, done: Mapping[Step, Sequence[tuple[str, UUID]]], *, began: int) -> None:
         """Record what has just been done with messages whose trace is sampled.
 
         Parameters:
-            steps: for each message, what was done, its ``traceparent`` and its id.
+            done: for each step, the ``traceparent`` and the id of the messages.
             began: when it began, in nanoseconds since 1970.
         """
         start, now = instant(began), instant(time.time_ns())
-        self._sender.put_messages(
-            [
-                self._messages.render(step, traceparent, message_id, new_span_id(), start, now)
-                for step, traceparent, message_id in steps
-            ]
-        )
+        for step, messages in done.items():
+            traceparents, ids = zip(*messages, strict=True)
+            span_ids = new_span_ids(len(ids))
+            spans = self._messages.render(step, traceparents, ids, span_ids, start, now)
+            self._sender.put_messages(len(ids), spans)
 
     def end(self) -> None:
         """Send what is recorded, within limited time."""

@@ -85,10 +85,9 @@ class Sender:
         """Send a span that the SDK has recorded."""
         self._put(1, span)
 
-    def put_messages(self, spans: Sequence[bytes]) -> None:
-        """Send spans that ``messages`` has rendered, all or none."""
-        if spans:
-            self._put(len(spans), b"".join(spans))
+    def put_messages(self, count: int, spans: bytes) -> None:
+        """Send ``count`` spans that ``messages`` has rendered, all or none."""
+        self._put(count, spans)
 
     def end(self) -> None:
         """Send what waits, within ``FLUSH_SECONDS_MAX``."""
