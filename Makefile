@@ -120,6 +120,7 @@ sbom: $(STAMP) ## write a bill of materials of our image, in CycloneDX's format
 lock: ## write the lock files from pyproject.toml (needs uv)
 	@$(COMPILE) -o requirements.txt
 	@$(COMPILE) --extra dev --extra otel -c requirements.txt -o requirements-dev.txt
+	@$(COMPILE) --extra otel -c requirements-dev.txt -o requirements-otel.txt
 
 clean: ## stop the system; remove its data, .venv and all caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; $(BIN)/python -m tests.support.memory; fi
