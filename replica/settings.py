@@ -32,7 +32,7 @@ from service_kit.process.setting_types import (
     PublicUrl,
     public_url,
 )
-from service_kit.process.settings import SEVERAL_LINES, ServiceSettings
+from service_kit.process.settings import SEVERAL_LINES, ServiceSettings, value_now
 
 
 def _usable(text: str) -> str:
@@ -100,6 +100,19 @@ class SourceSettings(DatabaseSettings):
     def can_reconcile(self) -> bool:
         """Whether there is a source to compare with."""
         return self.auth_url is not None
+
+    def credentials(self) -> tuple[str, str]:
+        """The account's id and key; as their files have them now, if they are files.
+
+        So a key is replaced while the processes run.
+
+        Raises:
+            BadSettings: a file cannot be read.
+        """
+        assert self.service_id is not None  # given, like the key, if there is a source
+        assert self.api_key is not None
+        account, key = (value_now(type(self), name) for name in ("service_id", "api_key"))
+        return account or self.service_id, key or self.api_key.get_secret_value()
 
     @model_validator(mode="after")
     def _all_or_none(self) -> Self:

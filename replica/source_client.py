@@ -2,8 +2,8 @@
 
 Guarantees: the key goes to ``/oauth/token`` alone, in the ``Authorization`` header; no redirect is
 followed and no proxy of the environment is used, so that neither key nor token reaches anybody
-else; a whole response is read up to a limit and no further; any failure is ``NoResponse``, a
-sentence for operators.
+else; a key that is replaced in its file is used for the next token; a whole response is read up to
+a limit and no further; any failure is ``NoResponse``, a sentence for operators.
 
 Not here: what is asked, and what the responses mean (``reconcile.source``, ``replays.at_source``).
 """
@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError
 from replica.settings import SourceSettings
 from service_kit.http import trusted
 from service_kit.http.bearer import on_behalf_of
+from service_kit.process.errors import BadSettings
 from service_kit.process.telemetry import REQUEST_ID, request_id, traceparent
 
 CONNECT_SECONDS_MAX: Final = 5.0
@@ -77,9 +78,6 @@ class Account:
         if settings.auth_url is None or settings.service_id is None or settings.api_key is None:
             raise NotSetUp(settings)
         self._settings = settings
-        self._credentials = httpx.BasicAuth(
-            settings.service_id, settings.api_key.get_secret_value()
-        )
         self._client = httpx.AsyncClient(
             base_url=settings.auth_url,
             verify=trusted.authorities(),
@@ -98,6 +96,12 @@ class Account:
         """Close the connections."""
         await self._client.aclose()
 
+    def _credentials(self) -> httpx.BasicAuth:
+        try:
+            return httpx.BasicAuth(*self._settings.credentials())
+        except BadSettings as error:
+            raise NoResponse(str(error)) from None
+
     async def token(self, scope: str) -> str:
         """A token for ``scope`` that is good for a while yet (RFC 6749 4.4).
 
@@ -110,7 +114,7 @@ class Account:
         request = self._client.build_request(
             "POST", "/oauth/token", data={"grant_type": "client_credentials", "scope": scope}
         )
-        response = await self._sent(request, auth=self._credentials)
+        response = await self._sent(request, auth=self._credentials())
         content = await self.whole(response)
         if not response.is_success:
             raise self._no_token(response, scope)

@@ -7,13 +7,30 @@ from deploy.trial.people import ask, follow_an_event, is_known, require_agreemen
 
 OURS = ("auth-api", "auth-relay", "blog-api", "blog-consumer")
 
+ASKED_AGAIN_SECONDS = 60
+"""How long the blog may use a token; then it needs its key again."""
+
+_LET_KEYS_AGE = """
+UPDATE api_keys SET
+    created_at = created_at - interval '61 days', expires_at = expires_at - interval '61 days'
+"""
+_NEW_KEYS_IN_USE = """
+SELECT count(*) FROM api_keys
+WHERE expires_at > now() + interval '60 days' AND last_used_at IS NOT NULL
+"""
+_END_OLD_KEYS = """
+UPDATE api_keys SET expires_at = now() WHERE expires_at <= now() + interval '60 days'
+"""
+
 
 def run(containers: Containers) -> None:
     """Start, follow an event, kill all processes and servers one after the other, and compare."""
+    containers.settings["AUTH_SERVICE_TOKEN_SECONDS"] = str(ASKED_AGAIN_SECONDS)
     containers.start()
     follow_an_event(containers)
     _look_at_the_proxy(containers)
     _look_at_the_passwords(containers)
+    _let_the_key_be_renewed(containers)
 
     containers.compose("kill", "auth-relay", "blog-consumer")
     waiting = sign_up()
@@ -59,3 +76,13 @@ def _look_at_the_passwords(containers: Containers) -> None:
     listed = containers.compose("exec", "--no-TTY", "auth-relay", "ls", "/run/secrets").split()
     require(listed == ["postgres-auth-relay", "rabbitmq-auth-relay"], f"auth-relay has {listed}")
     containers.say("no password is in an environment")
+
+
+def _let_the_key_be_renewed(containers: Containers) -> None:
+    """The blog goes on with the successor of its API key, which nobody brought to it."""
+    containers.sql("auth", _LET_KEYS_AGE)
+    containers.compose("restart", "blog-account")
+    containers.wait(
+        "the blog uses a new API key", lambda: containers.sql("auth", _NEW_KEYS_IN_USE) == "1"
+    )
+    containers.sql("auth", _END_OLD_KEYS)

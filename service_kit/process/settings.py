@@ -125,6 +125,23 @@ def given_variables(settings: type[ServiceSettings]) -> dict[str, str]:
     return {**dotenv_variables(settings), **os.environ}
 
 
+def value_now(settings: type[ServiceSettings], name: str) -> str | None:
+    """What is in the file that gives a setting; None if no file gives it.
+
+    For secrets that are replaced while a process runs.
+
+    Raises:
+        BadSettings: the file cannot be read.
+    """
+    variable = settings.variable(name)
+    for variables in (os.environ, dotenv_variables(settings)):
+        if variable in variables:
+            return None
+        if (path := variables.get(f"{variable}_FILE")) is not None:
+            return _file_content(f"{variable}_FILE", path.strip(_AROUND)).strip(_AROUND)
+    return None
+
+
 def _variables(dotenv: PydanticBaseSettingsSource) -> dict[str, str]:
     assert isinstance(dotenv, DotEnvSettingsSource)  # the source of that name
     return {name.upper(): value or "" for name, value in dotenv.env_vars.items()}

@@ -4,8 +4,10 @@ The source is a fake, because it responds as the real one never would.
 """
 
 import gzip
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -108,6 +110,35 @@ async def test_the_key_goes_to_the_token_endpoint_alone(account: Account, source
     first, second = (THING, "Bearer token-1"), (THING, "Bearer token-2")
     assert source.asked == [(TOKEN, basic), first, first, (TOKEN, basic), second]
     assert source.scopes == ["a%3Ab", "c%3Ad"]
+
+
+async def test_a_key_that_is_replaced_in_its_file_is_used(
+    source: Played, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No restart is needed to renew a key. A file that is gone is named, and may come back."""
+    files = {"BLOG_SERVICE_ID": tmp_path / "service-id", "BLOG_API_KEY": tmp_path / "api-key"}
+    for (variable, file), value in zip(files.items(), ("svc_blog", "secret"), strict=True):
+        file.write_text(value)
+        monkeypatch.setenv(f"{variable}_FILE", str(file))
+    account = Account(
+        SourceSettings(
+            _env_file=None, database_url="postgresql://blog@db.example/blog", auth_url=source.url
+        ),
+        silence_seconds=10,
+    )
+    await ask(account, "a:b")
+    files["BLOG_API_KEY"].write_text("another\n")
+    await ask(account, "c:d")
+    files["BLOG_API_KEY"].unlink()
+    await ask(account, "c:d")
+    with pytest.raises(NoResponse, match="BLOG_API_KEY_FILE: cannot be read"):
+        await ask(account, "e:f")
+    files["BLOG_API_KEY"].write_text("third")
+    await ask(account, "e:f")
+    await account.close()
+
+    shown = [b64decode(shown.split()[1]).decode() for path, shown in source.asked if path == TOKEN]
+    assert shown == ["svc_blog:secret", "svc_blog:another", "svc_blog:third"]
 
 
 async def test_a_token_about_to_expire_is_not_used(account: Account, source: Played) -> None:
