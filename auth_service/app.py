@@ -26,6 +26,7 @@ from auth_service.problems import (
     INVALID_CREDENTIALS,
     INVALID_EMAIL,
     INVALID_LINK,
+    KEY_CHANGE_REFUSED,
     LAST_ADMINISTRATOR,
     SERVICE_NAME_TAKEN,
     TOO_MANY_KEYS,
@@ -52,11 +53,14 @@ from auth_service.services.model import (
     TooManyApiKeys,
 )
 from auth_service.sessions import routes as sessions
+from auth_service.sessions.confirm import SessionOver
 from auth_service.sessions.sign_in import WrongCredentials
 from auth_service.settings import ApiSettings
 from auth_service.throttle.throttle import Throttle, TooManyRequests
+from auth_service.tokens import admin_routes as signing_keys
 from auth_service.tokens import routes as tokens
 from auth_service.tokens.keyring import KeyRing, NoSigningKey
+from auth_service.tokens.model import KeyRefusal, NoSuchKey
 from auth_service.users.model import (
     AccountDisabled,
     BadEmail,
@@ -73,6 +77,7 @@ from contracts.tokens import KeysUnavailable
 from service_kit.database.engines import autocommitting, pooled
 from service_kit.http import problems
 from service_kit.http.app import add_routers, new_app
+from service_kit.http.bearer import invalid_token
 from service_kit.http.downloads import Downloads
 from service_kit.http.errors import Refusals
 from service_kit.http.probes import health_routes
@@ -90,11 +95,14 @@ REFUSALS: Refusals = {
     NoAdministrator: problems.FORBIDDEN,
     LogPruned: lambda error: Problem(problems.LOG_PRUNED, str(error)),
     NoSuchApiKey: problems.NOT_FOUND,
+    NoSuchKey: problems.NOT_FOUND,
+    KeyRefusal: lambda error: Problem(KEY_CHANGE_REFUSED, str(error)),
     NoSuchReplay: problems.NOT_FOUND,
     NoSuchService: problems.NOT_FOUND,
     NoSuchUser: problems.NOT_FOUND,
     ReplayFinished: lambda error: Problem(problems.REPLAY_FINISHED, str(error)),
     ServiceNameTaken: SERVICE_NAME_TAKEN,
+    SessionOver: lambda _: invalid_token(),
     TooManyApiKeys: TOO_MANY_KEYS,
     TooManyReplays: problems.TOO_MANY_REPLAYS,
     VersionsExhausted: VERSIONS_EXHAUSTED,
@@ -155,6 +163,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         audit.router,
         sessions.router,
         tokens.router,
+        signing_keys.router,
         services.router,
         outbox.router,
         replays.router,

@@ -77,13 +77,14 @@ async def _round(stage: Stage, scale: Scale) -> Figures:
     signer = TokenSigner(
         key, issuer=ISSUER, audience=_AUDIENCE, user_seconds=900, service_seconds=600
     )
-    token = signer.for_user(user, uuid4(), at=datetime.now(UTC))
+    now = datetime.now(UTC)
+    token = signer.for_user(user, uuid4(), at=now, authenticated_at=now)
     signed = token.rpartition(".")[0].encode()
     public = jwt.PyJWK(jwk(key.public_key()), algorithm=ALGORITHM)
     verifier = TokenVerifier.from_jwks(jwks(key.public_key()), issuer=ISSUER, audience=_AUDIENCE)
     signature, issue = _microseconds(
         lambda: key.sign(signed, padding.PKCS1v15(), hashes.SHA256()),
-        lambda: signer.for_user(user, uuid4(), at=datetime.now(UTC)),
+        lambda: signer.for_user(user, uuid4(), at=now, authenticated_at=now),
     )
     decode, verify = _microseconds(
         lambda: jwt.decode(

@@ -12,6 +12,7 @@ from auth_service.accounts.delete import delete_by
 from auth_service.context import Auth
 from auth_service.problems import INVALID_EMAIL, LAST_ADMINISTRATOR, VERSIONS_EXHAUSTED
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
+from auth_service.sessions.recent_password import RECENT_ADMINISTRATORS_ONLY, RecentAdministrator
 from auth_service.users.bodies import UserBody
 from auth_service.users.marker import CHANGED, marker
 from auth_service.users.model import User
@@ -66,14 +67,14 @@ async def get_user(user_id: UUID, _: Administrator, auth: Auth) -> UserBody:
     "/{user_id}",
     summary="Change a user's roles, disable or enable them",
     responses=documented(
-        *ADMINISTRATORS_ONLY,
+        *RECENT_ADMINISTRATORS_ONLY,
         problems.NOT_FOUND,
         LAST_ADMINISTRATOR,
         VERSIONS_EXHAUSTED,
     ),
 )
 async def patch_user(
-    user_id: UUID, body: UserChanges, caller: Administrator, auth: Auth
+    user_id: UUID, body: UserChanges, caller: RecentAdministrator, auth: Auth
 ) -> UserBody:
     """The user after the change."""
     changed = await administer(
@@ -91,9 +92,12 @@ async def patch_user(
     "/{user_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Delete a user",
-    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, LAST_ADMINISTRATOR) | CHANGED,
+    responses=documented(*RECENT_ADMINISTRATORS_ONLY, problems.NOT_FOUND, LAST_ADMINISTRATOR)
+    | CHANGED,
 )
-async def delete_user(user_id: UUID, caller: Administrator, auth: Auth, response: Response) -> None:
+async def delete_user(
+    user_id: UUID, caller: RecentAdministrator, auth: Auth, response: Response
+) -> None:
     """Erase the user permanently, as if they had deleted their own account."""
     version = await delete_by(
         auth.engine, user_id, actor=caller.actor, administrator=caller.user.id

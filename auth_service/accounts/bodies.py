@@ -24,12 +24,6 @@ LinkToken = Annotated[
 Role = Annotated[str, Field(pattern=ROLE_PATTERN, examples=["moderator"])]
 
 
-class PasswordOnly(Body):
-    """The password, to confirm what cannot be undone."""
-
-    password: Password
-
-
 class PasswordChange(Body):
     """The current password and its replacement."""
 

@@ -3,13 +3,13 @@
 from fastapi import APIRouter, Request, Response, status
 from fastapi.responses import StreamingResponse
 
-from auth_service.accounts.bodies import PasswordChange, PasswordOnly
+from auth_service.accounts.bodies import PasswordChange
 from auth_service.accounts.change_email import change_email, request_email_change
 from auth_service.accounts.change_password import change_password
 from auth_service.accounts.delete import delete, delete_verified
 from auth_service.accounts.export import FOLDER, export_own
 from auth_service.accounts.sign_up import sign_up
-from auth_service.context import Auth, Context
+from auth_service.context import Auth
 from auth_service.problems import (
     EMAIL_TAKEN,
     INVALID_CREDENTIALS,
@@ -19,12 +19,12 @@ from auth_service.problems import (
     WEAK_PASSWORD,
     WRONG_PASSWORD,
 )
-from auth_service.sessions.bearer import Caller, CallerEvenDisabled, CurrentCaller, CurrentUser
-from auth_service.sessions.bodies import NewCredentials, SignedIn
+from auth_service.sessions.bearer import CallerEvenDisabled, CurrentCaller, CurrentUser
+from auth_service.sessions.bodies import NewCredentials, PasswordOnly, SignedIn
+from auth_service.sessions.password_attempts import spend_password_attempt
 from auth_service.sessions.refresh_token import make_refresh_token
 from auth_service.sessions.responses import RequestedSession, signed_in_response, storage_of
 from auth_service.sessions.sign_in import check_credentials
-from auth_service.throttle.model import Charge
 from auth_service.throttle.network import network_charges
 from auth_service.throttle.sign_in_attempts import KnownNetwork, remember_network
 from auth_service.users.bodies import Credentials, OwnUserBody
@@ -85,6 +85,7 @@ async def post_signup(
         user,
         session.id,
         at=user.created_at,
+        authenticated_at=user.created_at,
         refresh_token=token,
         storage=body.session,
     )
@@ -110,7 +111,7 @@ async def patch_me(
     opened, and the response does not show whether it is taken. Otherwise it takes effect at once.
     """
     user_id = caller.user.id
-    response.headers.update(await _spend_password_attempt(auth, caller))
+    response.headers.update(await spend_password_attempt(auth, caller))
     password = body.password.get_secret_value()
     if auth.settings.confirms_email_change:
         changed = await request_email_change(auth, user_id, email=body.email, password=password)
@@ -148,7 +149,7 @@ async def post_password(
 
     The refresh token comes in a cookie if the request had one.
     """
-    headers = await _spend_password_attempt(auth, caller)
+    headers = await spend_password_attempt(auth, caller)
     changed, at = await change_password(
         auth,
         caller.user,
@@ -159,7 +160,14 @@ async def post_password(
     response.headers.update(headers)
     token = make_refresh_token(auth.secrets, session.id, 0)
     return await signed_in_response(
-        auth, response, changed, session.id, at=at, refresh_token=token, storage=storage_of(request)
+        auth,
+        response,
+        changed,
+        session.id,
+        at=at,
+        authenticated_at=at,
+        refresh_token=token,
+        storage=storage_of(request),
     )
 
 
@@ -173,7 +181,7 @@ async def delete_me(
     body: PasswordOnly, caller: CallerEvenDisabled, auth: Auth, response: Response
 ) -> None:
     """Erase the account permanently; the password confirms it. Disabled users may do this, too."""
-    response.headers.update(await _spend_password_attempt(auth, caller))
+    response.headers.update(await spend_password_attempt(auth, caller))
     user_id = caller.user.id
     password = body.password.get_secret_value()
     response.headers.update(
@@ -191,7 +199,7 @@ async def post_export(
     body: PasswordOnly, caller: CallerEvenDisabled, auth: Auth
 ) -> StreamingResponse:
     """What this service knows of you, as a zip archive of JSON; the password confirms it."""
-    headers = await _spend_password_attempt(auth, caller)
+    headers = await spend_password_attempt(auth, caller)
     user_id, password = caller.user.id, body.password.get_secret_value()
 
     async def write(archive: Archive) -> None:
@@ -224,12 +232,3 @@ async def post_deletion(
     )
     version = await delete_verified(auth.engine, found.user.id, found.password_hash)
     response.headers.update(found.headers | marker(version))
-
-
-async def _spend_password_attempt(auth: Context, caller: Caller) -> dict[str, str]:
-    """Spend one password attempt of the caller's session; return the rate-limit headers.
-
-    Counted by session, so that a stolen session does not use up the owner's attempts.
-    """
-    session = f"{caller.user.id} {caller.session_id}"
-    return await auth.throttle.spend(Charge("password", session, auth.settings.limit_password))

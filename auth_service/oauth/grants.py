@@ -63,7 +63,12 @@ async def refresh_token(client: Client) -> tuple[TokenBody, dict[str, str]]:
     await wait_until_valid(refreshed.user.tokens_valid_after)
     signer = await auth.keys.signer()
     token = TokenBody(
-        access_token=signer.for_user(refreshed.user, refreshed.session_id, at=refreshed.at),
+        access_token=signer.for_user(
+            refreshed.user,
+            refreshed.session_id,
+            at=refreshed.at,
+            authenticated_at=refreshed.authenticated_at,
+        ),
         expires_in=signer.user_seconds,
         refresh_token=refreshed.refresh_token,
     )

@@ -18,6 +18,7 @@ from auth_service.services.keys import revoke_key, rotate_key
 from auth_service.services.model import KEY_ID_PATTERN, NAME_PATTERN, SERVICE_ID_PATTERN
 from auth_service.services.queries import keys_page, service_by_id, services_page
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
+from auth_service.sessions.recent_password import RECENT_ADMINISTRATORS_ONLY, RecentAdministrator
 from service_kit.http import problems
 from service_kit.http.openapi import documented
 from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, Page
@@ -28,17 +29,20 @@ ServiceId = Annotated[str, Path(pattern=SERVICE_ID_PATTERN)]
 KeyId = Annotated[str, Path(pattern=KEY_ID_PATTERN)]
 
 ONE_ACCOUNT: Final = documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND)
-"""Responses of a route about one account, or one of its keys."""
+"""Responses of a route that shows one account, or its keys."""
+
+CHANGES_ONE: Final = documented(*RECENT_ADMINISTRATORS_ONLY, problems.NOT_FOUND)
+"""Responses of a route that changes one account, or one of its keys."""
 
 
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
     summary="Create a service account",
-    responses=documented(*ADMINISTRATORS_ONLY, SERVICE_NAME_TAKEN),
+    responses=documented(*RECENT_ADMINISTRATORS_ONLY, SERVICE_NAME_TAKEN),
 )
 async def post_service(
-    body: NewServiceBody, administrator: Administrator, auth: Auth
+    body: NewServiceBody, administrator: RecentAdministrator, auth: Auth
 ) -> IssuedKeyBody:
     """Create the account; its first API key is shown here and never again."""
     issued = await create_service(
@@ -74,9 +78,9 @@ async def get_service(service_id: ServiceId, _: Administrator, auth: Auth) -> Se
         return ServiceBody.model_validate(await service_by_id(connection, service_id))
 
 
-@router.patch("/{service_id}", summary="Disable or enable a service account", responses=ONE_ACCOUNT)
+@router.patch("/{service_id}", summary="Disable or enable a service account", responses=CHANGES_ONE)
 async def patch_service(
-    service_id: ServiceId, body: ServiceChanges, administrator: Administrator, auth: Auth
+    service_id: ServiceId, body: ServiceChanges, administrator: RecentAdministrator, auth: Auth
 ) -> ServiceBody:
     """Set the status. A disabled account gets no token, and its tokens are refused."""
     changed = await set_status(
@@ -93,10 +97,10 @@ async def patch_service(
     "/{service_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Delete a service account",
-    responses=ONE_ACCOUNT,
+    responses=CHANGES_ONE,
 )
 async def delete_service_by_id(
-    service_id: ServiceId, administrator: Administrator, auth: Auth
+    service_id: ServiceId, administrator: RecentAdministrator, auth: Auth
 ) -> None:
     """Delete it and its keys; its tokens are refused, here at once and elsewhere with the event."""
     await delete_service(
@@ -108,10 +112,10 @@ async def delete_service_by_id(
     "/{service_id}/keys",
     status_code=status.HTTP_201_CREATED,
     summary="Issue another API key",
-    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, TOO_MANY_KEYS),
+    responses=documented(*RECENT_ADMINISTRATORS_ONLY, problems.NOT_FOUND, TOO_MANY_KEYS),
 )
 async def post_key(
-    service_id: ServiceId, administrator: Administrator, auth: Auth
+    service_id: ServiceId, administrator: RecentAdministrator, auth: Auth
 ) -> IssuedKeyBody:
     """The former key stays valid until it is revoked or expires; an account has two at most."""
     issued = await rotate_key(
@@ -147,10 +151,10 @@ async def get_keys(
     "/{service_id}/keys/{key_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Revoke an API key",
-    responses=ONE_ACCOUNT,
+    responses=CHANGES_ONE,
 )
 async def delete_key(
-    service_id: ServiceId, key_id: KeyId, administrator: Administrator, auth: Auth
+    service_id: ServiceId, key_id: KeyId, administrator: RecentAdministrator, auth: Auth
 ) -> None:
     """Revoke the key, and refuse all tokens of its account; other keys get new tokens."""
     await revoke_key(

@@ -22,10 +22,15 @@ OPERATOR: Final = "operator"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user, and the session of their request."""
+    """A user, and the session of their request.
+
+    ``authenticated_at``: when they last gave their password in it, as their token says; in seconds
+    since 1970.
+    """
 
     user: User
     session_id: UUID | None
+    authenticated_at: int | None
 
     @property
     def actor(self) -> str:
@@ -44,7 +49,7 @@ async def _caller_even_disabled(request: Request, auth: Auth) -> Caller:
         user = await user_of_token(connection, token)
     if user is None:
         raise invalid_token()
-    return Caller(user, token.session_id)
+    return Caller(user, token.session_id, token.authenticated_at)
 
 
 CallerEvenDisabled = Annotated[Caller, Depends(_caller_even_disabled)]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from auth_service.users.bodies import Body, Credentials, OwnUserBody
+from auth_service.users.bodies import Body, Credentials, OwnUserBody, Password
 
 
 class TokenStorage(StrEnum):
@@ -38,6 +38,20 @@ class SignedIn(Body):
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a type, no secret
     expires_in: int
     refresh_token: str | None = None
+
+
+class PasswordOnly(Body):
+    """The password, to confirm what is sensitive or cannot be undone."""
+
+    password: Password
+
+
+class Confirmed(Body):
+    """A new access token of the present session; ``expires_in`` in seconds."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a type, no secret
+    expires_in: int
 
 
 class SessionBody(Body):

@@ -44,7 +44,11 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A session as stored; ``counter`` is that of the refresh token to be used next."""
+    """A session as stored.
+
+    ``counter`` is that of the refresh token to be used next; ``authenticated_at``, when the
+    password was last given in it.
+    """
 
     id: UUID
     user_id: UUID
@@ -52,6 +56,7 @@ class Session:
     created_at: datetime
     refreshed_at: datetime
     ended_at: datetime | None
+    authenticated_at: datetime
     user_agent: str | None
 
     def expires_at(self, limits: Limits) -> datetime:

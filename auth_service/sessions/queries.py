@@ -54,6 +54,7 @@ def to_session(row: Row[Any]) -> Session:
         created_at=row.created_at,
         refreshed_at=row.refreshed_at,
         ended_at=row.ended_at,
+        authenticated_at=row.authenticated_at or row.created_at,
         user_agent=row.user_agent,
     )
 

@@ -44,12 +44,14 @@ class Refreshed:
     """A refreshed session: its user, and its next refresh token.
 
     ``at``: when the user was known to be entitled to an access token, by PostgreSQL's clock.
+    ``authenticated_at``: when the password was last given, which no refresh changes.
     """
 
     user: User
     session_id: UUID
     refresh_token: str
     at: datetime
+    authenticated_at: datetime
 
 
 async def refresh_session(auth: Context, token: str) -> Refreshed:
@@ -73,7 +75,11 @@ async def refresh_session(auth: Context, token: str) -> Refreshed:
         raise InvalidGrant
     user = await reset_future_validity_alone(auth.engine, user, at=now)
     return Refreshed(
-        user, session_id, make_refresh_token(auth.secrets, session_id, counter + 1), now
+        user,
+        session_id,
+        make_refresh_token(auth.secrets, session_id, counter + 1),
+        at=now,
+        authenticated_at=session.authenticated_at,
     )
 
 

@@ -15,7 +15,7 @@ from fastapi import Depends, Request, Response
 
 from auth_service.context import Context
 from auth_service.problems import ORIGIN_NOT_ALLOWED
-from auth_service.sessions.bodies import SignedIn, TokenStorage
+from auth_service.sessions.bodies import Confirmed, SignedIn, TokenStorage
 from auth_service.sessions.cookie import is_sent, set_cookie
 from auth_service.sessions.model import NewSession
 from auth_service.settings import ApiSettings
@@ -48,6 +48,7 @@ async def signed_in_response(
     session_id: UUID,
     *,
     at: datetime,
+    authenticated_at: datetime,
     refresh_token: str,
     storage: TokenStorage,
 ) -> SignedIn:
@@ -55,19 +56,39 @@ async def signed_in_response(
 
     Parameters:
         at: when the user was last known to be entitled to a token, by PostgreSQL's clock.
+        authenticated_at: when the password was last given in the session.
         refresh_token: goes into the body or a cookie, as ``storage`` says.
     """
-    await wait_until_valid(user.tokens_valid_after)
-    signer = await auth.keys.signer()
-    response.headers.update(NO_STORE)
+    signed = await access_token(
+        auth, response, user, session_id, at=at, authenticated_at=authenticated_at
+    )
     if storage is TokenStorage.COOKIE:
         seconds = auth.settings.session_idle_seconds
         response.headers.append("Set-Cookie", set_cookie(refresh_token, seconds=seconds))
     return SignedIn(
         user=OwnUserBody.model_validate(user),
-        access_token=signer.for_user(user, session_id, at=at),
-        expires_in=signer.user_seconds,
+        access_token=signed.access_token,
+        expires_in=signed.expires_in,
         refresh_token=refresh_token if storage is TokenStorage.TOKEN else None,
+    )
+
+
+async def access_token(
+    auth: Context,
+    response: Response,
+    user: User,
+    session_id: UUID,
+    *,
+    at: datetime,
+    authenticated_at: datetime,
+) -> Confirmed:
+    """Sign an access token alone; the parameters are those of ``signed_in_response``."""
+    await wait_until_valid(user.tokens_valid_after)
+    signer = await auth.keys.signer()
+    response.headers.update(NO_STORE)
+    return Confirmed(
+        access_token=signer.for_user(user, session_id, at=at, authenticated_at=authenticated_at),
+        expires_in=signer.user_seconds,
     )
 
 

@@ -11,17 +11,28 @@ from auth_service.problems import (
     ORIGIN_NOT_ALLOWED,
     SESSION_ENDED,
     VERSIONS_EXHAUSTED,
+    WRONG_PASSWORD,
 )
 from auth_service.sessions.bearer import CurrentCaller
-from auth_service.sessions.bodies import NewCredentials, SessionBody, SignedIn, TokenStorage
+from auth_service.sessions.bodies import (
+    Confirmed,
+    NewCredentials,
+    PasswordOnly,
+    SessionBody,
+    SignedIn,
+    TokenStorage,
+)
+from auth_service.sessions.confirm import confirm_password
 from auth_service.sessions.cookie import deletion_header, sent_token
 from auth_service.sessions.end import EndReason, end_sessions
 from auth_service.sessions.new_device import notify_of_new_device
+from auth_service.sessions.password_attempts import spend_password_attempt
 from auth_service.sessions.queries import live_sessions, session_limits
 from auth_service.sessions.refresh import refresh_within_limit
 from auth_service.sessions.refresh_token import InvalidGrant, make_refresh_token
 from auth_service.sessions.responses import (
     RequestedSession,
+    access_token,
     require_allowed_origin,
     signed_in_response,
 )
@@ -31,6 +42,7 @@ from auth_service.sessions.start import start_session
 from auth_service.users.token_validity import reset_future_validity_alone
 from service_kit.database.transactions import transaction
 from service_kit.http import problems
+from service_kit.http.bearer import invalid_token
 from service_kit.http.networks import Network
 from service_kit.http.openapi import TOKEN, documented
 from service_kit.http.pagination import Page
@@ -80,7 +92,14 @@ async def post_signin(
             response.headers.update(verified.headers)
             token = make_refresh_token(auth.secrets, session.id, 0)
             return await signed_in_response(
-                auth, response, user, session.id, at=at, refresh_token=token, storage=body.session
+                auth,
+                response,
+                user,
+                session.id,
+                at=at,
+                authenticated_at=at,
+                refresh_token=token,
+                storage=body.session,
             )
     raise WrongCredentials
 
@@ -111,9 +130,34 @@ async def post_session_refresh(
         refreshed.user,
         refreshed.session_id,
         at=refreshed.at,
+        authenticated_at=refreshed.authenticated_at,
         refresh_token=refreshed.refresh_token,
         storage=TokenStorage.COOKIE,
     )
+
+
+@router.post(
+    "/session/confirm",
+    summary="Confirm your password in this session",
+    responses=documented(*TOKEN, WRONG_PASSWORD, problems.NOT_FOUND, problems.TOO_MANY_REQUESTS),
+)
+async def post_session_confirm(
+    body: PasswordOnly, caller: CurrentCaller, auth: Auth, response: Response
+) -> Confirmed:
+    """Return an access token for what requires that the password was given a short time ago.
+
+    Its claim `auth_time` is now, as in all later tokens of the session. The former token stays
+    valid.
+    """
+    headers = await spend_password_attempt(auth, caller)
+    session_id = caller.session_id
+    if session_id is None:
+        raise invalid_token()
+    user, at = await confirm_password(
+        auth, caller.user.id, session_id, password=body.password.get_secret_value()
+    )
+    response.headers.update(headers)
+    return await access_token(auth, response, user, session_id, at=at, authenticated_at=at)
 
 
 @router.post(

@@ -30,6 +30,11 @@ sessions = Table(
     Column("ended_at", DateTime(timezone=True)),
     Column("end_reason", Text),
     Column("user_agent", Text, comment="shown to the user to identify the device"),
+    Column(
+        "authenticated_at",
+        DateTime(timezone=True),
+        comment="when the password was last confirmed; NULL: at sign-in only",
+    ),
     CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended"),
     CheckConstraint("length(user_agent) <= 256", name="user_agent_length"),
     comment="One row a sign-in, and its family of refresh tokens",

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
@@ -159,23 +160,13 @@ def _on(settings: "KeySettings", work: "Callable[[Lifecycle], Awaitable[R]]") ->
 
 def _of(key: SigningKey, keys: Keys) -> dict[str, Any]:
     """The fields of ``key`` for scripts."""
+    from auth_service.tokens.bodies import SigningKeyBody
     from contracts.events import rfc3339
 
-    times = {
-        "created_at": key.created_at,
-        "may_be_activated_at": keys.may_be_activated_at(key),
-        "activated_at": key.activated_at,
-        "retired_at": key.retired_at,
-        "leaves_at": keys.leaves_at(key),
-        "revoked_at": key.revoked_at,
-    }
+    figures = SigningKeyBody.of(key, keys).model_dump()
     return {
-        "kid": key.kid,
-        "state": key.state,
-        "origin": key.origin,
-        "bits": key.bits,
-        **{name: at and rfc3339(at) for name, at in times.items()},
-        "active_for_days": keys.active_for_days(key),
+        name: rfc3339(value) if isinstance(value, datetime) else value
+        for name, value in figures.items()
     }
 
 

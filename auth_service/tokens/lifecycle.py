@@ -6,7 +6,11 @@ revocation, its event. Once there is an active key, there is one after every cha
 Not here: which changes are allowed (``model``), the commands (``commands``).
 """
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -15,6 +19,7 @@ from auth_service.settings import KeySettings
 from auth_service.tokens.model import BITS, Keys, PrivateKeyMissing, SigningKey, State
 from auth_service.tokens.private_keys import PrivateKeys, periods
 from auth_service.tokens.store import activate_key, insert_key, lock_keys, move_key, read_keys
+from auth_service.users.administrators import require_administrator
 from contracts.events import KeyRevoked, RevokedKey
 
 
@@ -32,13 +37,27 @@ class Change:
 
 
 class Lifecycle:
-    """Changes keys on behalf of ``actor``."""
+    """Changes keys on behalf of ``actor``.
 
-    def __init__(self, engine: AsyncEngine, settings: KeySettings, *, actor: str) -> None:
+    Parameters:
+        actor: for the audit log.
+        administrator: the user who must be an administrator at each change, which otherwise raises
+            ``NoAdministrator``; None for a command.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        settings: KeySettings,
+        *,
+        actor: str,
+        administrator: UUID | None = None,
+    ) -> None:
         self._engine = engine
         self._private = PrivateKeys(settings)
         self._periods = periods(settings)
         self._actor = actor
+        self._administrator = administrator
 
     async def keys(self) -> Keys:
         """All keys, including retired and revoked ones."""
@@ -53,9 +72,8 @@ class Lifecycle:
             PrivateKeyMissing: the keys in the database are sealed with another secret than this
                 process has, so the API could not unseal a key sealed here.
         """
-        public_jwk, sealed = self._private.generate(bits)
-        async with self._engine.begin() as connection:
-            keys = await lock_keys(connection, self._periods)
+        public_jwk, sealed = await asyncio.to_thread(self._private.generate, bits)
+        async with self._changing() as (connection, keys):
             keys.require_room()
             for key in (keys.active, *keys.pending):
                 if key is not None and not key.is_configured:
@@ -73,8 +91,7 @@ class Lifecycle:
             KeyRefusal: the prefix matches no key or several, the key was retired or revoked, it is
                 too soon, or the private half is missing.
         """
-        async with self._engine.begin() as connection:
-            keys = await lock_keys(connection, self._periods)
+        async with self._changing() as (connection, keys):
             key = keys.find(prefix)
             if key.state is State.ACTIVE:
                 return Change(key=key, is_new=False)
@@ -91,8 +108,7 @@ class Lifecycle:
         Raises:
             KeyRefusal: the prefix matches no key or several, or the key is active or revoked.
         """
-        async with self._engine.begin() as connection:
-            keys = await lock_keys(connection, self._periods)
+        async with self._changing() as (connection, keys):
             key = keys.find(prefix)
             if key.state is State.RETIRED:
                 return Change(key=key, is_new=False)
@@ -108,8 +124,7 @@ class Lifecycle:
         Raises:
             KeyRefusal: the prefix matches no key or several.
         """
-        async with self._engine.begin() as connection:
-            keys = await lock_keys(connection, self._periods)
+        async with self._changing() as (connection, keys):
             key = keys.find(prefix)
             if key.state is State.REVOKED:
                 return Change(key=key, is_new=False)
@@ -120,12 +135,20 @@ class Lifecycle:
                 return Change(key=revoked)
             return Change(key=revoked, other=await self._replace_active(connection, keys))
 
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[tuple[AsyncConnection, Keys]]:
+        """Open the transaction of one change, and read all keys under its lock."""
+        async with self._engine.begin() as connection:
+            keys = await lock_keys(connection, self._periods)
+            await require_administrator(connection, self._administrator)
+            yield connection, keys
+
     async def _replace_active(self, connection: AsyncConnection, keys: Keys) -> SigningKey:
         usable = [key for key in keys.pending if self._private.of(key) is not None]
         if usable:
             successor = usable[0]
         else:
-            public_jwk, sealed = self._private.generate(BITS)
+            public_jwk, sealed = await asyncio.to_thread(self._private.generate, BITS)
             successor = await insert_key(
                 connection, public_jwk, sealed, at=keys.now, actor=self._actor
             )

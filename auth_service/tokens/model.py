@@ -16,7 +16,7 @@ Not here: the table (``store``), operators' changes (``lifecycle``), the private
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from contracts.encodings import base64url_bytes
 from service_kit.process.errors import OperatorError
@@ -61,7 +61,7 @@ class SigningKey:
         return self.sealed_private_key is None
 
     @property
-    def origin(self) -> str:
+    def origin(self) -> Literal["configured", "database"]:
         """``configured`` or ``database``, for people and the audit log."""
         return "configured" if self.is_configured else "database"
 

@@ -49,13 +49,16 @@ class TokenSigner:
         self.user_seconds = user_seconds
         self.service_seconds = service_seconds
 
-    def for_user(self, user: User, session_id: UUID, *, at: datetime) -> str:
+    def for_user(
+        self, user: User, session_id: UUID, *, at: datetime, authenticated_at: datetime
+    ) -> str:
         """Sign an access token for ``user`` in one of their sessions, in compact form.
 
         Parameters:
             at: when the user was last known to be entitled to a token, by the source's clock, under
                 a lock that revocations take as well. The time of signing would be wrong: a token
                 revoked in between would survive at services that know no sessions.
+            authenticated_at: when the password was last given in the session, by the same clock.
         """
         valid_after = user.tokens_valid_after
         issued_at = max(int(at.timestamp()), int(valid_after.timestamp()) if valid_after else 0)
@@ -65,6 +68,7 @@ class TokenSigner:
             sub=str(user.id),
             client_id=FIRST_PARTY_CLIENT,
             sid=str(session_id),
+            auth_time=_known_time(authenticated_at, issued_at),
             roles=list(user.roles),
             user_version=user.version,
         )
@@ -102,3 +106,12 @@ class TokenSigner:
             algorithm=ALGORITHM,
             headers=self._header,
         )
+
+
+def _known_time(at: datetime, issued_at: int) -> int:
+    """The claim ``auth_time``: a time ahead of the clock, which was set back, counts as long ago.
+
+    Verifiers would refuse a token from the future, and nobody knows how old the time really is.
+    """
+    seconds = int(at.timestamp())
+    return seconds if seconds <= issued_at else 0

@@ -77,7 +77,8 @@ class KeysUnavailable(Exception):
 class AccessToken:
     """A verified token's claims. Times are whole seconds since 1970.
 
-    ``key_id`` is the ``kid`` of the key that signed it; ``session_id`` the claim ``sid``.
+    ``key_id`` is the ``kid`` of the key that signed it; ``session_id`` the claim ``sid``;
+    ``authenticated_at`` the claim ``auth_time``, when the user last gave their password.
     """
 
     issuer: str
@@ -91,6 +92,7 @@ class AccessToken:
     roles: frozenset[str]
     user_version: int | None
     session_id: UUID | None
+    authenticated_at: int | None
     key_id: str
 
     @property
@@ -178,6 +180,7 @@ class TokenVerifier:
             roles=_roles(claims),
             user_version=_integer(claims, "user_version") if "user_version" in claims else None,
             session_id=_uuid(_text(claims, "sid"), "sid") if "sid" in claims else None,
+            authenticated_at=_integer(claims, "auth_time") if "auth_time" in claims else None,
             key_id=kid,
         )
         if token.issuer != self._issuer:
@@ -200,7 +203,7 @@ class TokenVerifier:
             raise InvalidToken("issued in the future")
         if "nbf" in claims and _integer(claims, "nbf") > latest:
             raise InvalidToken("not valid yet")
-        if "auth_time" in claims and _integer(claims, "auth_time") > latest:
+        if token.authenticated_at is not None and token.authenticated_at > latest:
             raise InvalidToken("signed in in the future")
         if not 0 < token.expires_at - token.issued_at <= LIFETIME_SECONDS_MAX:
             raise InvalidToken("a lifetime that this issuer does not give")

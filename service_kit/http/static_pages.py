@@ -71,7 +71,8 @@ def framed_routes(
         package: has the files.
         frame: the file around each page, which takes the place of ``$content`` in it.
         pages: by path, the names of their files without ``.html``.
-        files_at, connect_to: as for ``page_routes``.
+        files_at: as for ``page_routes``.
+        connect_to: as for ``page_routes``.
         values: replacements for each other ``$name`` in the frame.
     """
     headers = _headers(connect_to, ())

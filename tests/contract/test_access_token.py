@@ -19,7 +19,7 @@ from contracts.tokens.keys import jwk, jwks
 
 EXAMPLE = Path(contracts.__file__).parent / "tokens" / "examples" / "access_token.json"
 REQUIRED = {"iss", "exp", "aud", "sub", "client_id", "iat", "jti"}
-OPTIONAL = {"scope", "roles", "sid", "user_version"}
+OPTIONAL = {"scope", "roles", "sid", "auth_time", "user_version"}
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def token_like(example: dict[str, Any], key: RSAPrivateKey) -> str:
         user_seconds=lifetime,
         service_seconds=lifetime,
     )
-    return signer.for_user(ada, UUID(claims["sid"]), at=signed_up)
+    return signer.for_user(ada, UUID(claims["sid"]), at=signed_up, authenticated_at=signed_up)
 
 
 def test_a_token_equals_the_example(example: dict[str, Any], signing_key: RSAPrivateKey) -> None:
@@ -81,3 +81,4 @@ def test_the_example_is_accepted(example: dict[str, Any], signing_key: RSAPrivat
     assert str(read.user_id) == claims["sub"]
     assert read.user_version == claims["user_version"]
     assert str(read.session_id) == claims["sid"]
+    assert read.authenticated_at == claims["auth_time"]

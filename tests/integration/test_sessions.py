@@ -370,7 +370,12 @@ class TestSignedLate:
         await eventually(lambda: time.time() > valid_after)
 
         signer = await ada.auth.keys.signer()
-        late = signer.for_user(refreshed.user, refreshed.session_id, at=refreshed.at)
+        late = signer.for_user(
+            refreshed.user,
+            refreshed.session_id,
+            at=refreshed.at,
+            authenticated_at=refreshed.authenticated_at,
+        )
 
         assert (await ada.auth.keys.verify(late)).issued_at < valid_after
 

@@ -29,6 +29,7 @@ SESSION = Session(
     created_at=NOON,
     refreshed_at=NOON,
     ended_at=None,
+    authenticated_at=NOON,
     user_agent=None,
 )
 

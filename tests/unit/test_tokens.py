@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -165,7 +165,7 @@ class TestAccepted:
     ) -> None:
         ada, session = user(), uuid4()
 
-        token = tokens.accept(signer.for_user(ada, session, at=MOMENT))
+        token = tokens.accept(signer.for_user(ada, session, at=MOMENT, authenticated_at=MOMENT))
 
         assert token.user_id == ada.id
         assert token.roles == {"admin", "moderator"}
@@ -174,6 +174,15 @@ class TestAccepted:
         assert (token.issued_at, token.expires_at) == (NOW, NOW + 900)
         assert (token.issuer, token.audience) == (ISSUER, AUDIENCE)
         assert (token.session_id, token.key_id) == (session, tokens.header["kid"])
+        assert token.authenticated_at == NOW
+
+    def test_a_password_given_in_the_future_counts_as_given_long_ago(
+        self, tokens: Tokens, signer: TokenSigner
+    ) -> None:
+        """The clock was set back since; verifiers would refuse the token."""
+        later = MOMENT + timedelta(seconds=1)
+        token = tokens.accept(signer.for_user(user(), uuid4(), at=MOMENT, authenticated_at=later))
+        assert token.authenticated_at == 0
 
     def test_a_service_token_has_scopes_and_nothing_of_a_user(
         self, tokens: Tokens, signer: TokenSigner
@@ -187,7 +196,10 @@ class TestAccepted:
 
     def test_each_token_has_its_own_id(self, tokens: Tokens, signer: TokenSigner) -> None:
         ada = user()
-        one, other = (tokens.accept(signer.for_user(ada, uuid4(), at=MOMENT)) for _ in range(2))
+        one, other = (
+            tokens.accept(signer.for_user(ada, uuid4(), at=MOMENT, authenticated_at=MOMENT))
+            for _ in range(2)
+        )
         assert one.jti != other.jti
 
     def test_iat_is_never_before_tokens_valid_after(
@@ -196,7 +208,7 @@ class TestAccepted:
         """A sign-in right after a cut-off gets a token that is valid; an old one does not count."""
         for valid_after, issued_at in ((NOW + 1, NOW + 1), (NOW - 10_000, NOW)):
             ada = user(tokens_valid_after=datetime.fromtimestamp(valid_after, UTC))
-            token = tokens.accept(signer.for_user(ada, uuid4(), at=MOMENT))
+            token = tokens.accept(signer.for_user(ada, uuid4(), at=MOMENT, authenticated_at=MOMENT))
             assert (token.issued_at, token.expires_at) == (issued_at, issued_at + 900)
 
     def test_another_implementation_verifies_our_tokens(
@@ -204,7 +216,11 @@ class TestAccepted:
     ) -> None:
         """It is joserfc, with the key from our JWK Set."""
         key = RSAKey.import_key(jwk(tokens.key.public_key()))
-        token = jose.decode(signer.for_user(user(), uuid4(), at=MOMENT), key, algorithms=["RS256"])
+        token = jose.decode(
+            signer.for_user(user(), uuid4(), at=MOMENT, authenticated_at=MOMENT),
+            key,
+            algorithms=["RS256"],
+        )
         assert token.claims["iss"] == ISSUER
 
     def test_tokens_of_another_implementation_are_accepted(
