@@ -56,6 +56,8 @@ from auth_service.sessions import routes as sessions
 from auth_service.sessions.confirm import SessionOver
 from auth_service.sessions.sign_in import WrongCredentials
 from auth_service.settings import ApiSettings
+from auth_service.tail import routes as tail
+from auth_service.tail.read import OutboxReader
 from auth_service.throttle.throttle import Throttle, TooManyRequests
 from auth_service.tokens import admin_routes as signing_keys
 from auth_service.tokens import routes as tokens
@@ -82,6 +84,7 @@ from service_kit.http.downloads import Downloads
 from service_kit.http.errors import Refusals
 from service_kit.http.probes import health_routes
 from service_kit.http.problems import Problem
+from service_kit.http.tails.hub import Tails
 from service_kit.process.tasks import end_tasks
 
 REFUSALS: Refusals = {
@@ -135,6 +138,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         mail=MailSender(engine, settings) if settings.can_mail else None,
         snapshots=Snapshots(settings),
         downloads=Downloads(),
+        tails=Tails(partial(OutboxReader.start, engine), settings),
     )
 
     @asynccontextmanager
@@ -143,6 +147,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         yield
         if sending is not None:
             await end_tasks(sending)
+        await context.tails.close()
         context.passwords.close()
         await engine.dispose()
 
@@ -166,6 +171,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         signing_keys.router,
         services.router,
         outbox.router,
+        tail.router,
         replays.router,
         reconcile.router,
         oauth.router,

@@ -10,6 +10,7 @@ from auth_service.outbox import commands as outbox
 from auth_service.replays import commands as replays
 from auth_service.restore import commands as restore
 from auth_service.services import commands as services
+from auth_service.tail import commands as tail
 from auth_service.tokens import commands as keys
 from service_kit.database.commands import on_database
 from service_kit.process.load import load
@@ -40,6 +41,7 @@ def _settings() -> "type[DatabaseSettings]":
 
 
 app = program(__doc__)
+app.add_typer(tail.app, name="events")
 app.add_typer(keys.app, name="keys")
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(replays.app, name="replay")

@@ -15,6 +15,7 @@ from auth_service.tokens.keyring import KeyRing
 from auth_service.users.passwords import Passwords
 from service_kit.database.alone import ping
 from service_kit.http.downloads import Downloads
+from service_kit.http.tails.hub import Tails
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Context:
     """None if mail is not configured."""
     snapshots: Snapshots
     downloads: Downloads
+    tails: Tails
 
     async def ready(self) -> None:
         """Raise unless requests can be served: there is a database, and a key to sign with."""

@@ -25,6 +25,7 @@ from contracts.tokens.keys import UnusableKey, jwks, private_key
 from service_kit.broker.settings import BrokerSettings
 from service_kit.database import settings as database
 from service_kit.http.settings import HttpSettings
+from service_kit.http.tails.settings import TailSettings
 from service_kit.process.rates import Rate
 from service_kit.process.setting_types import (
     AmqpUrls,
@@ -173,7 +174,7 @@ class KeySettings(DatabaseSettings):
         return Secrets(first, *previous, *others)
 
 
-class ApiSettings(HttpSettings, KeySettings, OperatorSettings, StatusSettings):
+class ApiSettings(TailSettings, HttpSettings, KeySettings, OperatorSettings, StatusSettings):
     """``auth-service api``."""
 
     is_api: ClassVar[bool] = True

@@ -32,6 +32,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         settings=settings,
         engine=api.engine,
         caught_up=api.caught_up,
+        tails=api.tails,
         reader=Reader(
             api.engine,
             at_once=max(1, settings.database_connections_max // 2),

@@ -31,12 +31,15 @@ from replica.source_client import Account
 from replica.status import metrics
 from replica.status import routes as status
 from replica.table import Replica
+from replica.tail import routes as tail
+from replica.tail.read import SettledReader
 from replica.users import routes as users
 from service_kit.database.away import require_writable
 from service_kit.database.engines import pooled
 from service_kit.http import problems
 from service_kit.http.app import add_routers
 from service_kit.http.probes import health_routes
+from service_kit.http.tails.hub import Tails
 
 REFUSALS: Final[Mapping[type[Exception], problems.Code]] = {NoSuchMessage: problems.NOT_FOUND}
 """Exceptions of the library's routes, and the problem that each becomes."""
@@ -62,6 +65,7 @@ class ReplicaApi:
             raise NotAReplica(f"an API needs the columns {', '.join(missing)} in {replica.name}")
         self.engine: Final = pooled(settings)
         self.caught_up: Final = CaughtUp(self.engine, replica)
+        self.tails: Final = Tails(partial(SettledReader.start, self.engine), settings)
         self.verifier: Final = _verifier(settings)
         self.source: Final = (
             Account(settings, silence_seconds=SILENCE_SECONDS_MAX)
@@ -75,6 +79,7 @@ class ReplicaApi:
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         """Close connections when the application ends."""
         yield
+        await self.tails.close()
         await self.verifier.close()
         if self.source is not None:
             await self.source.close()
@@ -82,7 +87,13 @@ class ReplicaApi:
 
     def add_routes(self, app: FastAPI) -> None:
         """Add the routes for operators and administrators, the console, probes and metrics."""
-        for_operators = (parked.router, status.router, certificates.router, replays.router)
+        for_operators = (
+            parked.router,
+            status.router,
+            certificates.router,
+            replays.router,
+            tail.router,
+        )
         add_routers(app, users.router, *for_operators)
         refresh = partial(
             metrics.refresh,

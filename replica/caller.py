@@ -136,6 +136,15 @@ async def _operator(user: CurrentUser) -> ReplicaUser:
     return user
 
 
+async def require_operator(request: Request, context: Context) -> None:
+    """Check again, in the middle of a long response, that its caller may have it.
+
+    Raises:
+        Problem: as at the request's beginning.
+    """
+    await _operator(await current_user(request, context))
+
+
 async def _administrator(user: CurrentUser) -> ReplicaUser:
     if not may_list_users(user):
         raise Problem(problems.FORBIDDEN)

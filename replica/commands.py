@@ -12,6 +12,7 @@ from replica.certificates.commands import proofs_commands
 from replica.life.commands import users_commands
 from replica.parked.commands import parked_commands
 from replica.reconcile.commands import reconcile
+from replica.tail.commands import events_commands
 from service_kit.database.commands import on_database
 from service_kit.process.load import load
 from service_kit.process.program import program
@@ -56,6 +57,7 @@ def commands(
     app.command(epilog=f"Example: {name} reconcile --repair")(reconcile)
     if creates_tables:
         app.command(epilog=f"Example: {name} create-tables")(create_tables)
+    app.add_typer(events_commands(name), name="events")
     app.add_typer(parked_commands(name), name="parked")
     app.add_typer(proofs_commands(name), name="proofs")
     app.add_typer(users_commands(name, users), name="users")

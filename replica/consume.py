@@ -12,6 +12,7 @@ from replica.samples.sampler import sample_periodically
 from replica.service import Service
 from replica.settings import ConsumerSettings
 from replica.status import metrics
+from replica.tail.write import write_continuously
 from service_kit.database.clock import watch as watch_clock
 from service_kit.database.digests.fold import fold_periodically
 from service_kit.database.engines import pooled
@@ -32,6 +33,7 @@ def consume(service: Service, settings: ConsumerSettings) -> None:
             asyncio.ensure_future(watch(replica, settings, engine)),
             asyncio.ensure_future(prove_continuously(replica, settings, engine)),
             asyncio.ensure_future(sample_periodically(replica, settings, engine, worker.activity)),
+            asyncio.ensure_future(write_continuously(engine, worker.notes)),
             asyncio.ensure_future(watch_clock(engine, latest(replica))),
             asyncio.ensure_future(fold_periodically(engine)),
             *(asyncio.ensure_future(task(settings, engine)) for task in service.tasks),

@@ -28,6 +28,8 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "current_proof": {API: READ, CONSUMER: WRITE},
     "proofs": {API: READ, CONSUMER: f"{ADD}, DELETE"},
     "samples": {API: READ, CONSUMER: ALL},
+    "tail_lines": {API: READ, CONSUMER: f"{ADD}, DELETE"},
+    "tail_watch": {API: WRITE, CONSUMER: READ},
     # Triggers append for the writer of users; the consumer folds, checks and corrects.
     "digest_changes": {API: ADD, CONSUMER: f"{ADD}, DELETE"},
     "digests": {API: READ, CONSUMER: WRITE},

@@ -7,7 +7,8 @@ import replica.keys.table
 import replica.proof.table
 import replica.reconcile.table
 import replica.samples.table
-import replica.services.table  # noqa: F401 - the tables register themselves
+import replica.services.table
+import replica.tail.table  # noqa: F401 - the tables register themselves
 from replica.metadata import metadata
 
 __all__ = ["metadata"]

@@ -23,6 +23,7 @@ from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
 from service_kit.broker.settings import BrokerSettings
 from service_kit.database import settings as database
 from service_kit.http.settings import HttpSettings
+from service_kit.http.tails.settings import TailSettings
 from service_kit.process.setting_types import (
     AmqpUrls,
     Audience,
@@ -127,7 +128,7 @@ class SourceSettings(DatabaseSettings):
         return self
 
 
-class ApiSettings(HttpSettings, SourceSettings):
+class ApiSettings(TailSettings, HttpSettings, SourceSettings):
     """An API whose callers are checked against the replica."""
 
     is_api: ClassVar[bool] = True

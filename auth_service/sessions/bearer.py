@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
-from auth_service.context import Auth
+from auth_service.context import Auth, Context
 from auth_service.sessions.queries import user_of_token
 from auth_service.users.administrators import ADMINISTRATOR
 from auth_service.users.model import User
@@ -100,6 +100,16 @@ async def _operator(caller: CurrentCaller) -> Caller:
 
 Operator = Annotated[Caller, Depends(_operator)]
 """A caller with the role ``operator``: the row counts, not the token."""
+
+
+async def require_operator(request: Request, auth: Context) -> None:
+    """Check again, in the middle of a long response, that its caller may have it.
+
+    Raises:
+        Problem: as at the request's beginning.
+    """
+    await _operator(await caller(request, auth))
+
 
 OPERATORS_ONLY = ADMINISTRATORS_ONLY
 """Problems of a route for them."""

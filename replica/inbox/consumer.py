@@ -36,6 +36,7 @@ from replica.inbox.subscription import Subscription, subscribed
 from replica.inbox.topology import SourceMissing, bind_replays, declare
 from replica.settings import ConsumerSettings
 from replica.table import Replica
+from replica.tail.notes import Notes
 from service_kit.broker.connection import BROKER_ERRORS, connected, in_words
 from service_kit.broker.delivery import Delivery
 from service_kit.broker.tracing import Server, server_of
@@ -71,6 +72,7 @@ class Consumer:
         self._settings = settings
         self._engine = engine
         self.activity = Activity()
+        self.notes = Notes()
         process = uuid4()
         self._settlers = {
             lane: Settler(replica, settings, engine, self.activity, process)
@@ -89,7 +91,12 @@ class Consumer:
         await all_of(
             self._consume_until_stopped(),
             retry_continuously(
-                self._replica, self._settings, self._engine, self.activity, self._stopping
+                self._replica,
+                self._settings,
+                self._engine,
+                self.activity,
+                self.notes,
+                self._stopping,
             ),
         )
 
@@ -178,6 +185,7 @@ class Consumer:
         if (recorder := tracing.current()) is not None and lane != "replays":
             steps = sampled_steps(batch, read, outcomes, self._server)
             recorder.handled(steps, began=began)
+        self.notes.settled(lane, batch, read, outcomes)
         for outcome, count in Counter(outcomes).items():
             metrics.messages.labels(outcome=outcome.value).inc(count)
         await subscription.acknowledge(batch)

@@ -35,6 +35,7 @@ from replica.inbox.stored import Carrier, apply_stored, deleted_user
 from replica.locks import lock
 from replica.settings import ConsumerSettings
 from replica.table import Replica
+from replica.tail.notes import Notes
 from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.backoff import backoff_seconds
 
@@ -49,13 +50,14 @@ async def retry_continuously(
     settings: ConsumerSettings,
     engine: AsyncEngine,
     activity: Activity,
+    notes: Notes,
     stopping: asyncio.Event,
 ) -> None:
     """Run rounds until ``stopping`` is set."""
     failures = 0
     while not stopping.is_set():
         try:
-            await retry(replica, settings, engine, activity)
+            await retry(replica, settings, engine, activity, notes)
             failures = 0
         except DATABASE_AWAY as error:
             if failures == 0 and not is_lock_timeout(error):
@@ -73,7 +75,11 @@ async def retry_continuously(
 
 
 async def retry(
-    replica: Replica, settings: ConsumerSettings, engine: AsyncEngine, activity: Activity
+    replica: Replica,
+    settings: ConsumerSettings,
+    engine: AsyncEngine,
+    activity: Activity,
+    notes: Notes,
 ) -> None:
     """Try each due message once, and update ``activity.waiting_keys``."""
     async with engine.begin() as connection:
@@ -92,7 +98,7 @@ async def retry(
             row = await waiting.claim(connection)
         if row is None:
             return
-        await _try(replica, settings, engine, activity, row)
+        await _try(replica, settings, engine, activity, notes, row)
 
 
 async def _try(
@@ -100,6 +106,7 @@ async def _try(
     settings: ConsumerSettings,
     engine: AsyncEngine,
     activity: Activity,
+    notes: Notes,
     row: Row[Any],
 ) -> None:
     try:
@@ -117,6 +124,7 @@ async def _try(
     if outcome is None:
         return
     metrics.messages.labels(outcome=outcome.value).inc()
+    notes.settled("waiting", [Carrier.of(row.properties, row.body)], [None], [outcome])
     if outcome is not Outcome.PARKED:
         activity.applied += 1
         log.info("message.retried", key=row.key, outcome=outcome.value, **_ids(row))

@@ -1,9 +1,16 @@
 """HEAD wherever there is GET (RFC 9110 9.3.2); FastAPI's routes take only what they name."""
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from service_kit.process.telemetry import Asgi
+
+_IS_HEAD: Final = "is_head"
+
+
+def is_head(scope: MutableMapping[str, Any]) -> bool:
+    """Whether the request's client will get no body, so that an endless one must not begin."""
+    return _IS_HEAD in scope
 
 
 def with_head(app: Asgi) -> Asgi:
@@ -22,7 +29,7 @@ def with_head(app: Asgi) -> Asgi:
                 message = {**message, "body": b""}
             await send(message)
 
-        served = {**scope, "method": "GET"}
+        served = {**scope, "method": "GET", _IS_HEAD: True}
         try:
             await app(served, receive, send_head)
         finally:

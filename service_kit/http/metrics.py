@@ -21,6 +21,9 @@ LEFT_OUT: Final = ("/livez", "/readyz", "/metrics")
 COUNTED: Final = (*METHODS, "OPTIONS")
 """Methods by their names; others, which callers may invent, are ``other``."""
 
+LASTS: Final = "lasts"
+"""Set in the scope of a response that is to last, such as a live tail: its time is no latency."""
+
 FAILED: Final = "500"
 """What the server responds if the application fails."""
 
@@ -65,7 +68,8 @@ def counted(app: Asgi) -> Asgi:
         finally:
             method, handler = method_of(scope), route_of(scope) or "none"
             requests.labels(method, status, handler).inc()
-            duration.labels(method, handler).observe(time.perf_counter() - started)
+            if LASTS not in scope:
+                duration.labels(method, handler).observe(time.perf_counter() - started)
 
     return call
 

@@ -15,14 +15,20 @@ from starlette.routing import Route
 CHECK_TIMEOUT_SECONDS: Final = 2.0
 """A probe runs every few seconds; a database that takes longer than this is not ready."""
 
-SHUTTING_DOWN: Final = "shutting_down"
-"""True in ``request.state`` once the process was asked to end; the server sets it."""
+END_ASKED: Final = "end_asked"
+"""The event in ``request.state`` that the server sets once the process was asked to end."""
 
 Check = Callable[[], Awaitable[None]]
 
 Readiness = Callable[[], Awaitable[str | None]]
 """Raises if the process cannot work; the response has the error's type, never its text. Returns why
 the process is degraded, or None."""
+
+
+def ending_of(request: Request) -> asyncio.Event:
+    """The event that is set once the process was asked to end; never, without a server of ours."""
+    ending = getattr(request.state, END_ASKED, None)
+    return asyncio.Event() if ending is None else ending
 
 
 def health_routes(*, ready: Readiness, refresh: Check) -> list[Route]:
@@ -35,7 +41,7 @@ def health_routes(*, ready: Readiness, refresh: Check) -> list[Route]:
         return JSONResponse({"status": "ok"})
 
     async def readyz(request: Request) -> Response:
-        if getattr(request.state, SHUTTING_DOWN, False):
+        if ending_of(request).is_set():
             return JSONResponse({"status": "not ready", "reason": "ShuttingDown"}, 503)
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):

@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from service_kit.http.probes import SHUTTING_DOWN
+from service_kit.http.probes import END_ASKED
 from service_kit.http.protocol import HttpProtocol
 from service_kit.process.errors import OperatorError
 from service_kit.process.tasks import CANCEL_AGAIN_SECONDS
@@ -162,6 +162,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, protocol: type[HttpProtocol]) -> None:
         super().__init__(config)
         self._protocol = protocol
+        self._ending = asyncio.Event()
 
     def announce_end(self) -> None:
         """Let ``/readyz`` say 503, and the response to each new request close its connection.
@@ -170,12 +171,17 @@ class Server(uvicorn.Server):
         is closed after ``protocol.IDLE_SECONDS_MAX``, as ever. So when the listener closes after a
         longer delay, no connection is left that a request could still arrive on.
         """
-        if self.lifespan.state.get(SHUTTING_DOWN):
+        if self._ending.is_set():
             return
-        self.lifespan.state[SHUTTING_DOWN] = True
+        self._ending.set()
         # The server's own list of headers for all responses is made from the other one each second.
         self.config.encoded_headers.append(CLOSE)
         self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start; each request gets a copy of the state, and so the event itself."""
+        self.lifespan.state[END_ASKED] = self._ending
+        await super().startup(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from contracts.traceparent import trace_id
 from replica.inbox.activity import Activity
 from replica.inbox.retry import retry
 from replica.inbox.settle import Settler
+from replica.tail.notes import Notes
 from tests.support.auth_api import AuthApi, bearer
 from tests.support.builders import a_state, an_event
 from tests.support.content import People
@@ -78,7 +79,7 @@ async def test_a_message_that_waits_is_named_each_time(inbox: Inbox) -> None:
     await refuse_writes(inbox.engine, "23514", second.id)
     await execute(inbox.engine, "UPDATE waiting_messages SET next_try_at = clock_timestamp()")
     with logged() as lines:
-        await retry(USERS, inbox.settings, inbox.engine, activity)
+        await retry(USERS, inbox.settings, inbox.engine, activity, Notes())
     assert_has_ids(lines, "message.retried", **ids_of(events[0]))
     assert_has_ids(lines, "message.parked", **ids_of(events[1]))
 

@@ -1,7 +1,8 @@
 """Requests are counted and timed by route."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import suppress
+from typing import Any
 
 import httpx
 import prometheus_client
@@ -91,3 +92,21 @@ async def test_probes_are_not_counted(client: httpx.AsyncClient, path: str) -> N
     before = counted("GET", "200", "none")
     assert (await client.get(path)).status_code == 200
     assert counted("GET", "200", "none") == before
+
+
+async def test_a_response_that_is_to_last_is_counted_and_not_timed() -> None:
+    """A live tail of a quarter of an hour is no slow request."""
+
+    async def lasting(scope: MutableMapping[str, Any], *_: object) -> None:
+        scope[http_metrics.LASTS] = True
+
+    def timed() -> float:
+        labels = {"method": "GET", "handler": "none"}
+        name = "http_request_duration_seconds_count"
+        return prometheus_client.REGISTRY.get_sample_value(name, labels) or 0
+
+    before, timed_before = counted("GET", "499", "none"), timed()
+    await http_metrics.counted(lasting)(
+        {"type": "http", "path": "/", "method": "GET"}, nothing, nothing
+    )
+    assert (counted("GET", "499", "none"), timed()) == (before + 1, timed_before)

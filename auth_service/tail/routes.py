@@ -1,0 +1,43 @@
+"""The live tail of the source over HTTP, for operators."""
+
+from functools import partial
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+
+from auth_service.context import Auth
+from auth_service.sessions.bearer import OPERATORS_ONLY, Operator, require_operator
+from service_kit.http.openapi import documented
+from service_kit.http.tails.stream import A_STREAM, LastEventId, Types, tail_response
+from service_kit.process.tail import Wanted
+
+router = APIRouter(prefix="/v1/admin/events", tags=["administration"])
+
+
+@router.get(
+    "/tail",
+    summary="Watch events being recorded and published",
+    response_class=StreamingResponse,
+    responses={**A_STREAM, **documented(*OPERATORS_ONLY)},
+)
+async def get_tail(
+    request: Request,
+    operator: Operator,
+    auth: Auth,
+    types: Types = [],  # noqa: B006 - FastAPI copies it
+    user: UUID | None = None,
+    last_event_id: LastEventId = None,
+) -> StreamingResponse:
+    """Server-sent events: a message for each event that is recorded, and again when published.
+
+    They have ids and times, and no content. The stream ends with the event `end`.
+    """
+    return await tail_response(
+        auth.tails,
+        request,
+        after=last_event_id,
+        user_id=operator.user.id,
+        wanted=Wanted(frozenset(types), user),
+        may_stay=partial(require_operator, request, auth),
+    )
