@@ -6,9 +6,11 @@ from blog_service import web
 from blog_service.comments import routes as comments
 from blog_service.context import Context
 from blog_service.exports import routes as exports
-from blog_service.exports.limit import ExportLimit
+from blog_service.per_process_limit import PerProcessLimit
 from blog_service.posts import routes as posts
+from blog_service.previews import routes as previews
 from blog_service.profiles import routes as profiles
+from blog_service.rendering import Renderer
 from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings
 from replica.api import REFUSALS, ReplicaApi
@@ -39,11 +41,15 @@ def create_app(settings: ApiSettings) -> FastAPI:
             wait_seconds=settings.statement_timeout_ms / 1000,
         ),
         downloads=Downloads(),
-        export_limit=ExportLimit(settings.limit_exports),
+        renderer=Renderer(),
+        export_limit=PerProcessLimit("exports", settings.limit_exports),
+        preview_limit=PerProcessLimit("previews", settings.limit_previews),
         verifier=api.verifier,
         source=api.source,
     )
-    add_routers(app, posts.router, comments.router, profiles.router, exports.router)
+    add_routers(
+        app, posts.router, comments.router, previews.router, profiles.router, exports.router
+    )
     api.add_routes(app)
     app.router.routes.extend(web.routes(settings))
     return app

@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 import replica.context
-from blog_service.exports.limit import ExportLimit
+from blog_service.per_process_limit import PerProcessLimit
+from blog_service.rendering import Renderer
 from blog_service.settings import ApiSettings
 from service_kit.database.reader import Reader
 from service_kit.http.downloads import Downloads
@@ -20,7 +21,9 @@ class Context(replica.context.Context):
     reader: Reader
     """Reads pages."""
     downloads: Downloads
-    export_limit: ExportLimit
+    renderer: Renderer
+    export_limit: PerProcessLimit
+    preview_limit: PerProcessLimit
 
 
 async def _context(request: Request) -> Context:

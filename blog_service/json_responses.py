@@ -5,7 +5,7 @@ document still names the model (``response_model``), and a contract test validat
 against it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -23,15 +23,14 @@ def json_response(value: Any, status_code: int = status.HTTP_200_OK) -> Response
 
 
 def page_response(
-    found: Sequence[RowLike], limit: int, item: Callable[[RowLike], dict[str, Any]]
+    found: Sequence[RowLike], limit: int, items: Sequence[dict[str, Any]]
 ) -> Response:
     """Respond with one page of a collection.
 
     Parameters:
         found: up to ``limit + 1`` rows; the extra row shows that another page follows.
         limit: the items of a page.
-        item: makes the JSON of a row.
+        items: the JSON of the first ``limit`` rows.
     """
-    shown = found[:limit]
-    cursor = cursor_after(shown[-1]["position"]) if len(found) > limit else None
-    return json_response({"items": [item(row) for row in shown], "next_cursor": cursor})
+    cursor = cursor_after(found[limit - 1]["position"]) if len(found) > limit else None
+    return json_response({"items": items, "next_cursor": cursor})

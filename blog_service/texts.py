@@ -4,7 +4,8 @@ Guarantees: a stored text is Unicode in composed form (NFC), with ``\n`` as the 
 no white space around it. It has at least one visible character, and none that reverses, hides or
 breaks the text next to it: no control characters, no bidirectional overrides, isolates only if they
 are closed and the text has right-to-left letters, no invisible characters that no script needs
-(``invisible``), no stacks of combining marks. It is plain text, never HTML, and is shown as text.
+(``invisible``), no stacks of combining marks. It is plain text or Markdown, never HTML: what looks
+like a tag is shown as it was typed (``markdown``).
 
 A text that breaks a rule is rejected with a message; only invisible defects are repaired.
 """
@@ -157,6 +158,10 @@ def _https_url(url: str) -> str:
 
 _ONE_LINE: Final = "one line of plain text"
 _PLAIN: Final = "plain text"
+_MARKDOWN: Final = "Markdown"
+
+RENDERED: Final = "the body as HTML, which is safe in any page"
+"""The description of a rendered text in responses."""
 
 # The second limit is for NFC, which makes texts of a few scripts longer.
 Title = Annotated[
@@ -167,13 +172,13 @@ Title = Annotated[
 ]
 PostText = Annotated[
     str,
-    Field(min_length=1, max_length=POST_LENGTH_MAX, description=_PLAIN),
+    Field(min_length=1, max_length=POST_LENGTH_MAX, description=_MARKDOWN),
     AfterValidator(_multi_line),
     StringConstraints(max_length=POST_LENGTH_MAX),
 ]
 CommentText = Annotated[
     str,
-    Field(min_length=1, max_length=COMMENT_LENGTH_MAX, description=_PLAIN),
+    Field(min_length=1, max_length=COMMENT_LENGTH_MAX, description=_MARKDOWN),
     AfterValidator(_multi_line),
     StringConstraints(max_length=COMMENT_LENGTH_MAX),
 ]

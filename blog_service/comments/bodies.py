@@ -3,19 +3,20 @@
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from blog_service.profiles.bodies import AuthorBody
-from blog_service.texts import CommentText
+from blog_service.texts import RENDERED, CommentText
 
 
 class CommentBody(BaseModel):
-    """A comment; the body is plain text."""
+    """A comment; its body is Markdown."""
 
     id: UUID
     post_id: UUID
     author: AuthorBody
     body: str
+    body_html: str = Field(description=RENDERED)
     created_at: datetime
     updated_at: datetime
 

@@ -20,6 +20,7 @@ from blog_service.profiles.author import (
     is_visible_sql,
     join_author_sql,
 )
+from blog_service.rendering import Renderer
 from blog_service.settings import DeletedAuthors
 from service_kit.database.alone import RowLike
 from service_kit.database.reader import Reader
@@ -106,13 +107,19 @@ def _post_is_shown(shown: DeletedAuthors) -> str:
     return f"post.deleted_at IS NULL AND {is_visible_sql(shown, author='poster')}"
 
 
-def comment_document(row: RowLike) -> dict[str, Any]:
-    """Return the JSON of a comment (``bodies.CommentBody``)."""
+async def comment_documents(renderer: Renderer, rows: Sequence[RowLike]) -> list[dict[str, Any]]:
+    """Return the JSON of comments (``bodies.CommentBody``)."""
+    rendered = await renderer.comments([row["body"] for row in rows])
+    return [_document(row, html) for row, html in zip(rows, rendered, strict=True)]
+
+
+def _document(row: RowLike, html: str) -> dict[str, Any]:
     return {
         "id": row["id"],
         "post_id": row["post_id"],
         "author": author_document(row),
         "body": row["body"],
+        "body_html": html,
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],
     }

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response, status
 from blog_service.comments.bodies import CommentBody, CommentChanges, NewCommentBody
 from blog_service.comments.change import change_comment
 from blog_service.comments.delete import delete_comment
-from blog_service.comments.read import comment_document, comments_page
+from blog_service.comments.read import comment_documents, comments_page
 from blog_service.comments.write import write_comment
 from blog_service.context import Blog
 from blog_service.json_responses import json_response, page_response
@@ -41,7 +41,8 @@ async def get_comments(
     found = await comments_page(
         blog.reader, blog.settings.deleted_authors, post_id, limit=limit + 1, after=cursor
     )
-    return page_response(found, limit, comment_document)
+    items = await comment_documents(blog.renderer, found[:limit])
+    return page_response(found, limit, items)
 
 
 @router.post(
@@ -56,7 +57,8 @@ async def post_comment(
 ) -> Response:
     """Create a comment by the caller and return it."""
     written = await write_comment(blog.engine, blog.settings, user, post_id, body=body.body)
-    return json_response(comment_document(written), status.HTTP_201_CREATED)
+    [document] = await comment_documents(blog.renderer, [written])
+    return json_response(document, status.HTTP_201_CREATED)
 
 
 @router.patch(
@@ -71,7 +73,8 @@ async def patch_comment(
     """Allowed for its author and for users with the role `moderator` or `admin`."""
     deleted_authors = blog.settings.deleted_authors
     changed = await change_comment(blog.engine, deleted_authors, user, comment_id, body=body.body)
-    return json_response(comment_document(changed))
+    [document] = await comment_documents(blog.renderer, [changed])
+    return json_response(document)
 
 
 @router.delete(

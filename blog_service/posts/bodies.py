@@ -6,18 +6,25 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from blog_service.profiles.bodies import AuthorBody
-from blog_service.texts import PostText, Title
+from blog_service.texts import RENDERED, PostText, Title
 
 
 class PostBody(BaseModel):
-    """A post; title and body are plain text."""
+    """A post; its title is plain text, its body Markdown."""
 
     id: UUID
     author: AuthorBody
     title: str
     body: str
+    excerpt: str = Field(description="the beginning of the body, as one line of plain text")
     created_at: datetime
     updated_at: datetime
+
+
+class FullPostBody(PostBody):
+    """A post with its body as HTML too."""
+
+    body_html: str = Field(description=RENDERED)
 
 
 class NewPostBody(BaseModel):

@@ -12,12 +12,14 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from blog_service.markdown import excerpt
 from blog_service.profiles.author import (
     AUTHOR_COLUMNS,
     author_document,
     is_visible_sql,
     join_author_sql,
 )
+from blog_service.rendering import Renderer
 from blog_service.settings import DeletedAuthors
 from service_kit.database.alone import RowLike
 from service_kit.database.reader import Reader
@@ -99,12 +101,18 @@ def _select(shown: DeletedAuthors) -> str:
 
 
 def post_document(row: RowLike) -> dict[str, Any]:
-    """Return the JSON of a post (``bodies.PostBody``)."""
+    """Return the JSON of a post in a list (``bodies.PostBody``)."""
     return {
         "id": row["id"],
         "author": author_document(row),
         "title": row["title"],
         "body": row["body"],
+        "excerpt": excerpt(row["body"]),
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],
     }
+
+
+async def full_post_document(renderer: Renderer, row: RowLike) -> dict[str, Any]:
+    """Return the JSON of a post by itself (``bodies.FullPostBody``)."""
+    return post_document(row) | {"body_html": await renderer.post(row["body"])}

@@ -8,10 +8,21 @@ from fastapi import APIRouter, Query, Response, status
 from blog_service.context import Blog
 from blog_service.json_responses import json_response, page_response
 from blog_service.policy import POSTS_WRITE
-from blog_service.posts.bodies import KeptPostBody, NewPostBody, PostBody, PostChanges
+from blog_service.posts.bodies import (
+    FullPostBody,
+    KeptPostBody,
+    NewPostBody,
+    PostBody,
+    PostChanges,
+)
 from blog_service.posts.change import change_post
 from blog_service.posts.delete import delete_post
-from blog_service.posts.read import post_by_id, post_document, posts_page
+from blog_service.posts.read import (
+    full_post_document,
+    post_by_id,
+    post_document,
+    posts_page,
+)
 from blog_service.posts.upsert import upsert_post
 from blog_service.posts.write import write_post
 from blog_service.problems import POST_DELETED, UNKNOWN_AUTHOR
@@ -46,27 +57,27 @@ async def get_posts(
         before=cursor,
         author_id=author,
     )
-    return page_response(found, limit, post_document)
+    return page_response(found, limit, [post_document(row) for row in found[:limit]])
 
 
 @router.get(
     "/{post_id}",
     summary="Read a post",
-    response_model=PostBody,
+    response_model=FullPostBody,
     responses=documented(problems.NOT_FOUND),
 )
 async def get_post(post_id: UUID, blog: Blog) -> Response:
     """Return the post with this id."""
     async with blog.engine.connect() as connection:
         found = await post_by_id(connection, blog.settings.deleted_authors, post_id)
-    return json_response(post_document(found))
+    return json_response(await full_post_document(blog.renderer, found))
 
 
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
     summary="Write a post",
-    response_model=PostBody,
+    response_model=FullPostBody,
     responses=documented(*_WRITES, UNKNOWN_AUTHOR, problems.TOO_MANY_REQUESTS),
 )
 async def post_post(body: NewPostBody, caller: CurrentCaller, blog: Blog) -> Response:
@@ -79,16 +90,16 @@ async def post_post(body: NewPostBody, caller: CurrentCaller, blog: Blog) -> Res
         title=body.title,
         body=body.body,
     )
-    return json_response(post_document(written), status.HTTP_201_CREATED)
+    return json_response(await full_post_document(blog.renderer, written), status.HTTP_201_CREATED)
 
 
 @router.put(
     "/{post_id}",
     summary="Create or update a post from an external source",
-    response_model=PostBody,
+    response_model=FullPostBody,
     responses={
         **documented(*_WRITES, POST_DELETED, UNKNOWN_AUTHOR),
-        status.HTTP_201_CREATED: {"model": PostBody, "description": "Created"},
+        status.HTTP_201_CREATED: {"model": FullPostBody, "description": "Created"},
     },
 )
 async def put_post(
@@ -117,7 +128,7 @@ async def put_post(
 @router.patch(
     "/{post_id}",
     summary="Change a post",
-    response_model=PostBody,
+    response_model=FullPostBody,
     responses=documented(*_WRITES, problems.NOT_FOUND, UNKNOWN_AUTHOR),
 )
 async def patch_post(
@@ -132,7 +143,7 @@ async def patch_post(
         title=body.title,
         body=body.body,
     )
-    return json_response(post_document(changed))
+    return json_response(await full_post_document(blog.renderer, changed))
 
 
 @router.delete(

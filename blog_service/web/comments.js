@@ -1,10 +1,11 @@
 // The comments below a post: reading, writing, changing and deleting them.
 
-import { h, prose } from "./dom.js";
+import { h } from "./dom.js";
 import { draft, dropDraft, keepDraft } from "./drafts.js";
 import { confirmAction, form } from "./forms.js";
 import { list } from "./lists.js";
 import { byline, mayChange } from "./people.js";
+import { rich } from "./rich_text.js";
 import { call, session } from "./session.js";
 import { announce } from "./shell.js";
 import { rebuiltPerUser } from "./view.js";
@@ -45,7 +46,7 @@ export function comments(post, first, signal) {
       "article",
       {},
       byline(comment.author, comment.created_at, { editedAt: comment.updated_at }),
-      prose(comment.body),
+      rich(comment.body_html),
       actions,
     );
   }
@@ -128,4 +129,10 @@ export function comments(post, first, signal) {
   );
 }
 
-const FIELD = { name: "body", type: "textarea", rows: 4, limit: COMMENT_LENGTH_MAX };
+const FIELD = {
+  name: "body",
+  type: "textarea",
+  rows: 4,
+  limit: COMMENT_LENGTH_MAX,
+  preview: "comment",
+};

@@ -1,7 +1,7 @@
 // Building elements.
 //
-// Guarantees: text stays text. Strings among the children become text nodes, and no module parses
-// a string as HTML.
+// Guarantees: text stays text. Strings among the children become text nodes; `rich_text` alone
+// parses a string as HTML.
 
 /** Create an element; `onclick` and the like add listeners, true and false switch an attribute. */
 export function h(tag, attributes = {}, ...children) {
@@ -15,24 +15,14 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Show a user's text: a blank line starts a paragraph, other line breaks are kept. */
+/** Show a plain text: a blank line starts a paragraph, other line breaks are kept. */
 export function prose(text) {
   const paragraphs = text.split(/\n\s*\n/).filter((part) => part.trim());
   return h(
     "div",
-    { class: "prose", dir: "auto" },
+    { class: "prose plain-text", dir: "auto" },
     paragraphs.map((part) => h("p", {}, part.trim())),
   );
-}
-
-/** Shorten a text to one paragraph, cut between words. */
-export function excerpt(text, length = 280) {
-  const line = text.replace(/\s+/g, " ").trim();
-  if (line.length <= length) return line;
-  return `${line
-    .slice(0, length)
-    .replace(/\s+\S*$/u, "")
-    .toWellFormed()}\u00a0…`;
 }
 
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });

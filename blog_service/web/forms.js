@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { sentence, sentencesByField } from "./error_texts.js";
+import { preview } from "./rich_text.js";
 import { Problem, Unreachable } from "./session.js";
 import { announce } from "./shell.js";
 
@@ -9,7 +10,7 @@ let made = 0; // for ids
 
 /**
  * Build a form. `fields` are {name, label, type, value, hint, autocomplete, optional, limit,
- * oneLine, rows}. `act(values)` performs the action and may throw. `about` maps a problem's code to
+ * oneLine, rows, preview}. `act(values)` performs the action and may throw. `about` maps a problem's code to
  * the field where its message belongs. `changed(values)` is called on every input.
  */
 export function form({
@@ -159,6 +160,7 @@ function control(field, id) {
   input.value = value;
   const error = h("p", { class: "wrong", id: `${id}-error` });
   const left = limit && h("span", { class: "left", "aria-hidden": "true" });
+  const seen = field.preview && preview(input, field.preview);
 
   const element = h(
     "div",
@@ -174,6 +176,7 @@ function control(field, id) {
     type === "password" && reveal(input),
     hint && h("p", { class: "hint", id: `${id}-hint` }, hint),
     error,
+    seen,
   );
 
   function show(text) {
@@ -210,6 +213,7 @@ function control(field, id) {
     set(text) {
       input.value = text;
       count();
+      if (seen) seen.open = false;
     },
     check() {
       show(verdict());

@@ -1,11 +1,12 @@
 // Lists of posts, and one post with its comments.
 
 import { comments } from "./comments.js";
-import { excerpt, h, prose } from "./dom.js";
+import { h } from "./dom.js";
 import { dropDraft } from "./drafts.js";
 import { confirmAction } from "./forms.js";
 import { firstPage, forgetLists, list } from "./lists.js";
 import { byline, mayChange } from "./people.js";
+import { rich } from "./rich_text.js";
 import { call, session } from "./session.js";
 import { go, notice } from "./shell.js";
 import { rebuiltPerUser } from "./view.js";
@@ -50,7 +51,7 @@ export function postList(path, first, { empty, isOwn = false }) {
             h("a", { href: `#/posts/${post.id}` }, post.title),
           ),
           byline(post.author, post.created_at, { editedAt: post.updated_at, isOwn }),
-          h("p", { class: "excerpt", dir: "auto" }, excerpt(post.body)),
+          h("p", { class: "excerpt", dir: "auto" }, post.excerpt),
         ),
       ),
   });
@@ -84,7 +85,7 @@ export async function openPost(visit, id) {
         { class: "post" },
         h("h1", { dir: "auto" }, post.title),
         byline(post.author, post.created_at, { editedAt: post.updated_at }),
-        prose(post.body),
+        rich(post.body_html),
         actions,
       ),
       comments(post, first, visit.signal),

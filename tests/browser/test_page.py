@@ -1,5 +1,6 @@
 """Test the blog's page in Chromium, with both services and the broker running."""
 
+import html
 import re
 import signal
 from collections.abc import AsyncIterator
@@ -724,9 +725,10 @@ class TestWays:
             await type_into_next("ada.keys@example.org", PASSWORD)
             await keyboard.press("Tab")
             await expect(focused).to_have_text("Show password")
-            await keyboard.press("Shift+Tab")
+            await type_into_next("Ada Keys")
             await keyboard.press("Enter")
             await focuses("Latest posts")
+            await expect(page.get_by_role("navigation")).to_contain_text("Ada Keys")
             await page.get_by_role("button", name="Sign out", exact=True).press("Enter")
             await expect(page.get_by_text("You are signed out.")).to_be_visible()
             await page.get_by_role("link", name="Sign in").first.press("Enter")
@@ -737,9 +739,18 @@ class TestWays:
             await page.get_by_role("link", name="Write", exact=True).focus()
             await keyboard.press("Enter")
             await focuses("New post")
-            await type_into_next("By keys", "Alone.")
+            await type_into_next("By keys", "**Alone**, at https://example.org")
+            await keyboard.press("Tab")
+            await expect(focused).to_have_text("Preview")
+            await keyboard.press("Enter")
+            preview = page.get_by_role("group").filter(has_text="Preview")
+            await expect(preview.get_by_role("strong")).to_have_text("Alone")
+            await keyboard.press("Shift+Tab")
             await keyboard.press("Control+Enter")
             await focuses("By keys")
+            await expect(page.get_by_role("article").get_by_role("strong")).to_have_text("Alone")
+            link = page.get_by_role("article").get_by_role("link", name="https://example.org")
+            await expect(link).to_have_attribute("rel", re.compile("nofollow ugc noopener"))
 
     async def test_after_a_deletion_the_list_is_without_the_account(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
@@ -887,7 +898,7 @@ async def test_user_content_never_executes(
             await loaded(page)
             await expect(page.get_by_role("navigation")).to_contain_text(HOSTILE[1])
         await page.goto(f"/#/posts/{post}")
-        for hostile in HOSTILE:
+        for hostile in map(html.unescape, HOSTILE):
             await expect(page.get_by_role("article").get_by_text(hostile).first).to_be_visible()
         assert await page.locator("main :is(script, iframe, svg, [onerror], [onload])").count() == 0
         own = (site.url, site.auth_api.url)

@@ -24,7 +24,7 @@ from tests.support.parked_messages import park_deliveries, park_events, rubbish
 
 WRITE_TEXTS = {
     *("PATCH /v1/me", "POST /v1/posts", "PUT /v1/posts/{post_id}", "PATCH /v1/posts/{post_id}"),
-    *("POST /v1/posts/{post_id}/comments", "PATCH /v1/comments/{comment_id}"),
+    *("POST /v1/posts/{post_id}/comments", "PATCH /v1/comments/{comment_id}", "POST /v1/preview"),
 }
 """Operations that check text beyond the schema: it must have visible, harmless characters."""
 

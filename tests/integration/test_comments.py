@@ -34,7 +34,8 @@ class TestWriting:
         author = {"id": str(eve), "display_name": "Eve", "avatar_url": None, "status": "active"}
         expected = {"post_id": post["id"], "author": author, "body": "So\nit is"}
         assert expected.items() <= written.items()
-        assert written.keys() - expected.keys() == {"id", "created_at", "updated_at"}
+        others = {"id", "created_at", "updated_at", "body_html"}
+        assert written.keys() - expected.keys() == others
         page = await people.done(None, "GET", f"/v1/posts/{post['id']}/comments")
         assert page == {"items": [written], "next_cursor": None}
 
@@ -144,7 +145,8 @@ class TestChanging:
             comment = await people.comment(author, post)
             path = f"/v1/comments/{comment['id']}"
             changed = await people.done(who, "PATCH", path, {"body": "Changed"})
-            assert changed == comment | {"body": "Changed", "updated_at": changed["updated_at"]}
+            text = {"body": "Changed", "body_html": "<p>Changed</p>\n"}
+            assert changed == comment | text | {"updated_at": changed["updated_at"]}
             assert changed["updated_at"] > comment["updated_at"]
             for same in ({}, {"body": None}, {"body": "Changed"}):
                 assert await people.done(who, "PATCH", path, same) == changed

@@ -197,9 +197,12 @@ def test_no_script_parses_text_as_html() -> None:
     """Otherwise content of users could run as code."""
     parsing = re.compile(
         r"innerHTML|outerHTML|insertAdjacentHTML|setHTML|srcdoc|document\.write|DOMParser"
-        r"|createContextualFragment|\beval\(|new Function|set(Timeout|Interval)\([\"'`]"
+        r"|createContextualFragment|\beval\(|new Function|set(?:Timeout|Interval)\([\"'`]"
     )
-    assert [path for path in files(".js") if parsing.search(path.read_text())] == []
+    found = [path for path in files(".js") if parsing.search(path.read_text())]
+    # It parses into a document apart, and builds again what is listed.
+    assert found == [WEB / "rich_text.js"]
+    assert parsing.findall(found[0].read_text()) == ["DOMParser"]
 
 
 def test_the_page_names_all_its_files() -> None:
@@ -240,6 +243,8 @@ def test_the_error_messages_are_for_existing_codes() -> None:
 def test_the_page_has_the_blogs_text_limits() -> None:
     """Users see that a text is too long before they send it."""
     scripts = "".join(path.read_text() for path in WEB.glob("*.js"))
-    table = dict(re.findall(r"^const (\w+_LENGTH_MAX) = ([\d_]+);$", scripts, re.MULTILINE))
+    table = dict(
+        re.findall(r"^(?:export )?const (\w+_LENGTH_MAX) = ([\d_]+);$", scripts, re.MULTILINE)
+    )
     limits = {name: value for name, value in vars(texts).items() if name.endswith("_LENGTH_MAX")}
     assert {name: int(value) for name, value in table.items()} == limits

@@ -47,11 +47,15 @@ class TestWriting:
         author = {"id": str(ada), "display_name": None, "avatar_url": None, "status": "active"}
         expected = {"author": author, "title": "Engines", "body": "Of the\nfirst kind"}
         assert expected.items() <= written.items()
-        assert written.keys() - expected.keys() == {"id", "created_at", "updated_at"}
+        others = {"id", "created_at", "updated_at", "excerpt", "body_html"}
+        assert written.keys() - expected.keys() == others
+        assert written["excerpt"] == "Of the first kind"
+        assert written["body_html"] == "<p>Of the<br>\nfirst kind</p>\n"
         assert written["created_at"] == written["updated_at"]
         assert written["created_at"].endswith("Z")
         assert await people.done(None, "GET", f"/v1/posts/{written['id']}") == written
         page = await people.done(None, "GET", "/v1/posts")
+        del written["body_html"]  # would be much to render for a list
         assert page == {"items": [written], "next_cursor": None}
 
     async def test_without_a_token_nobody_writes(self, people: People) -> None:
@@ -204,7 +208,8 @@ class TestServices:
         written = await people.done(IMPORTER, "POST", "/v1/posts", A_POST | {"author_id": str(ada)})
         assert_problem(unnamed, 422, "invalid_request")
         assert written["author"]["id"] == str(ada)
-        assert (await people.done(None, "GET", "/v1/posts", author=str(ada)))["items"] == [written]
+        [post] = (await people.done(None, "GET", "/v1/posts", author=str(ada)))["items"]
+        assert post.items() <= written.items()
 
     async def test_the_author_must_exist(self, people: People) -> None:
         unknown, deleted = uuid4(), uuid4()

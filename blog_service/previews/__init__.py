@@ -1,0 +1,1 @@
+"""Previews: what a text would look like, before it is written."""
