@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { confirmAction, form } from "./forms.js";
 import { forgetLists } from "./lists.js";
-import { avatar, me, nameOf, setProfile } from "./people.js";
+import { avatar, DISPLAY_NAME_LENGTH_MAX, me, nameOf, setProfile } from "./people.js";
 import { sentence } from "./error_texts.js";
 import {
   call,
@@ -17,7 +17,6 @@ import {
 } from "./session.js";
 import { go, notice } from "./shell.js";
 
-const DISPLAY_NAME_LENGTH_MAX = 50;
 const BIO_LENGTH_MAX = 500;
 const AVATAR_URL_LENGTH_MAX = 500;
 

@@ -3,6 +3,8 @@
 import { h, time } from "./dom.js";
 import { call, restore, session } from "./session.js";
 
+export const DISPLAY_NAME_LENGTH_MAX = 50;
+
 /** The blog's profile of the signed-in user; null until it is loaded. */
 export const me = Object.assign(new EventTarget(), { profile: null });
 
