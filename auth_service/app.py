@@ -53,6 +53,7 @@ from auth_service.services.model import (
     TooManyApiKeys,
 )
 from auth_service.sessions import routes as sessions
+from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, administrator
 from auth_service.sessions.confirm import SessionOver
 from auth_service.sessions.sign_in import WrongCredentials
 from auth_service.settings import ApiSettings
@@ -82,8 +83,10 @@ from service_kit.http.app import add_routers, new_app
 from service_kit.http.bearer import invalid_token
 from service_kit.http.downloads import Downloads
 from service_kit.http.errors import Refusals
+from service_kit.http.openapi import documented
 from service_kit.http.probes import health_routes
 from service_kit.http.problems import Problem
+from service_kit.http.setting_routes import setting_routes
 from service_kit.http.tails.hub import Tails
 from service_kit.process.tasks import end_tasks
 
@@ -177,6 +180,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         oauth.router,
         links.router,
         metadata.router,
+        setting_routes(
+            settings, administrator=administrator, responses=documented(*ADMINISTRATORS_ONLY)
+        ),
     )
     app.router.routes.extend(page.routes())
     app.router.routes.extend(

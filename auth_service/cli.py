@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from auth_service.outbox.metrics import OutboxFigures
-    from auth_service.settings import DatabaseSettings
+    from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings
 
 # Commands import what they need when they run, so that help comes at once; a test checks that.
 
@@ -40,13 +40,27 @@ def _settings() -> "type[DatabaseSettings]":
     return DatabaseSettings
 
 
+def _api_settings() -> "type[ApiSettings]":
+    from auth_service.settings import ApiSettings
+
+    return ApiSettings
+
+
+def _relay_settings() -> "type[RelaySettings]":
+    from auth_service.settings import RelaySettings
+
+    return RelaySettings
+
+
 app = program(__doc__)
 app.add_typer(tail.app, name="events")
 app.add_typer(keys.app, name="keys")
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(replays.app, name="replay")
 app.add_typer(services.app, name="services")
-app.add_typer(setting_commands(_settings), name="settings")
+app.add_typer(
+    setting_commands(_settings, {"api": _api_settings, "relay": _relay_settings}), name="settings"
+)
 app.add_typer(users.app, name="users")
 
 

@@ -7,6 +7,7 @@ from replica.commands import commands
 from service_kit.process.terminal import failing_with_a_sentence
 
 if TYPE_CHECKING:
+    from blog_service.settings import ApiSettings
     from replica.service import Service
 
 # Commands import what they need when they run, so that help comes at once; a test checks that.
@@ -18,7 +19,20 @@ def _service() -> "Service":
     return SERVICE
 
 
-app = commands("blog-service", _service, prefix="BLOG_", description=__doc__, users=exports.app)
+def _api_settings() -> "type[ApiSettings]":
+    from blog_service.settings import ApiSettings
+
+    return ApiSettings
+
+
+app = commands(
+    "blog-service",
+    _service,
+    prefix="BLOG_",
+    description=__doc__,
+    users=exports.app,
+    api=_api_settings,
+)
 
 
 @app.command(epilog="Example: BLOG_PORT=8002 blog-service api")

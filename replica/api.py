@@ -17,6 +17,7 @@ from contracts.tokens import FixedKeys, TokenVerifier
 from contracts.tokens.jwks_cache import JwksCache
 from contracts.tokens.keys import jwks, public_key
 from replica import console
+from replica.caller import ADMINISTRATORS_ONLY, administrator
 from replica.caught_up import CaughtUp
 from replica.certificates import routes as certificates
 from replica.columns import APPLIED_AT, FIELDS, NotAReplica
@@ -38,7 +39,9 @@ from service_kit.database.away import require_writable
 from service_kit.database.engines import pooled
 from service_kit.http import problems
 from service_kit.http.app import add_routers
+from service_kit.http.openapi import documented
 from service_kit.http.probes import health_routes
+from service_kit.http.setting_routes import setting_routes
 from service_kit.http.tails.hub import Tails
 
 REFUSALS: Final[Mapping[type[Exception], problems.Code]] = {NoSuchMessage: problems.NOT_FOUND}
@@ -94,7 +97,10 @@ class ReplicaApi:
             replays.router,
             tail.router,
         )
-        add_routers(app, users.router, *for_operators)
+        of_settings = setting_routes(
+            self._settings, administrator=administrator, responses=documented(*ADMINISTRATORS_ONLY)
+        )
+        add_routers(app, users.router, of_settings, *for_operators)
         refresh = partial(
             metrics.refresh,
             self._replica,

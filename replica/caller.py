@@ -145,7 +145,8 @@ async def require_operator(request: Request, context: Context) -> None:
     await _operator(await current_user(request, context))
 
 
-async def _administrator(user: CurrentUser) -> ReplicaUser:
+async def administrator(user: CurrentUser) -> ReplicaUser:
+    """Resolve the request's token to an ``Administrator``; raises ``Problem``: 403 for others."""
     if not may_list_users(user):
         raise Problem(problems.FORBIDDEN)
     return user
@@ -154,7 +155,7 @@ async def _administrator(user: CurrentUser) -> ReplicaUser:
 Operator = Annotated[ReplicaUser, Depends(_operator)]
 """A caller with the role ``operator``, as the replica's row says now, not as the token says."""
 
-Administrator = Annotated[ReplicaUser, Depends(_administrator)]
+Administrator = Annotated[ReplicaUser, Depends(administrator)]
 """A caller with the role ``admin``, likewise."""
 
 OPERATORS_ONLY: Final = (*TOKEN, problems.FORBIDDEN)

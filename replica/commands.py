@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from replica.service import Service
+    from replica.settings import ApiSettings
+    from service_kit.process.settings import ServiceSettings
 
 
 def commands(
@@ -39,6 +41,7 @@ def commands(
     prefix: str,
     description: str | None = None,
     users: typer.Typer | None = None,
+    api: "Callable[[], type[ApiSettings]] | None" = None,
     creates_tables: bool = False,
 ) -> typer.Typer:
     """Make a service's commands: ``consumer``, ``status``, ``reconcile`` and those in groups.
@@ -49,6 +52,7 @@ def commands(
         prefix: of the service's settings, for examples.
         description: the first line of its help.
         users: commands of the service's own for the group ``users``.
+        api: imports the settings of the service's API, if it has one.
         creates_tables: whether to add ``create-tables``, for a service without migrations.
     """
     app = program(description, context=load_service)
@@ -61,7 +65,11 @@ def commands(
     app.add_typer(parked_commands(name), name="parked")
     app.add_typer(proofs_commands(name), name="proofs")
     app.add_typer(users_commands(name, users), name="users")
-    app.add_typer(setting_commands(lambda: load_service().database), name="settings")
+    processes: dict[str, Callable[[], type[ServiceSettings]]] = {
+        "consumer": lambda: load_service().consumer,
+        **({} if api is None else {"api": api}),
+    }
+    app.add_typer(setting_commands(lambda: load_service().database, processes), name="settings")
     return app
 
 

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from auth_service.audit.model import Action
 from auth_service.audit.queries import audit_entries
 from auth_service.context import Auth
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
+from contracts.sync.replays import Instant
 from service_kit.http.openapi import documented
 from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, NumberCursor, Page, page_of
 
@@ -49,12 +51,22 @@ async def get_audit(
     cursor: NumberCursor | None = None,
     subject: Name | None = None,
     actor: Name | None = None,
+    action: Action | None = None,
+    since: Annotated[Instant, Query(description="only entries of this time or later")] = None,
+    until: Annotated[Instant, Query(description="only earlier entries")] = None,
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[EntryBody]:
-    """The audit log, newest first: all of it, or the entries of one subject or actor."""
+    """The audit log, newest first: all of it, or the entries that meet every condition."""
     async with auth.engine.connect() as connection:
         found = await audit_entries(
-            connection, limit=limit + 1, before=cursor, subject=subject, actor=actor
+            connection,
+            limit=limit + 1,
+            before=cursor,
+            subject=subject,
+            actor=actor,
+            action=action,
+            since=since,
+            until=until,
         )
     return page_of(
         [EntryBody.model_validate(entry) for entry in found], limit, key=lambda entry: entry.id

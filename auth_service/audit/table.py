@@ -24,3 +24,4 @@ audit_log = Table(
 
 Index("audit_log_subject_idx", audit_log.c.subject, audit_log.c.id)
 Index("audit_log_actor_idx", audit_log.c.actor, audit_log.c.id)
+Index("audit_log_action_idx", audit_log.c.action, audit_log.c.id)

@@ -79,13 +79,14 @@ async def _user(caller: CurrentCaller) -> User:
 CurrentUser = Annotated[User, Depends(_user)]
 
 
-async def _administrator(caller: CurrentCaller) -> Caller:
+async def administrator(caller: CurrentCaller) -> Caller:
+    """Resolve the request's token to an ``Administrator``; raises ``Problem``: 403 for others."""
     if ADMINISTRATOR not in caller.user.roles:
         raise Problem(problems.FORBIDDEN)
     return caller
 
 
-Administrator = Annotated[Caller, Depends(_administrator)]
+Administrator = Annotated[Caller, Depends(administrator)]
 """A caller with the role ``admin``: the row counts, not the token."""
 
 ADMINISTRATORS_ONLY = (*TOKEN, problems.FORBIDDEN)

@@ -99,6 +99,7 @@ class TestWhoMay:
         ("PATCH", f"{USERS}/{NOBODY}", {"roles": ["admin"]}),
         ("DELETE", f"{USERS}/{NOBODY}", None),
         ("GET", "/v1/admin/audit", None),
+        ("GET", "/v1/admin/settings", None),
     )
 
     @in_turn(("method", "path", "body"), REQUESTS)

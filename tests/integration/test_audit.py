@@ -103,9 +103,30 @@ async def test_entries_of_one_subject_or_one_actor(api: AuthApi, root: Signed) -
     assert await asked(actor="operator:ev") == []
 
 
+async def test_entries_of_one_action_and_of_a_time(api: AuthApi, root: Signed) -> None:
+    """Together with the other conditions; the end of a time does not belong to it."""
+    await written(api.engine, 3)
+    [first, *_, last] = await api.fetch("SELECT id, occurred_at FROM audit_log ORDER BY id")
+    since, until = first.occurred_at.isoformat(), last.occurred_at.isoformat()
+
+    async def asked(**parameters: str) -> list[int]:
+        answer = await api.ask(root, "GET", AUDIT, **parameters)
+        return [entry["id"] for entry in answer.json()["items"]]
+
+    assert first.id in await asked(since=since, until=until)
+    assert last.id not in await asked(since=since, until=until)
+    assert await asked(since=until) == [last.id]
+    assert await asked(action="service_deleted") == []
+    action = (await api.ask(root, "GET", AUDIT)).json()["items"][0]["action"]
+    assert last.id in await asked(action=action, since=until)
+
+
 @in_turn(
     ("name", "value"),
     [
+        ("action", "no_such_action"),
+        ("since", "yesterday"),
+        ("until", "9999-12-31T23:59:59-23:59"),
         ("cursor", "x"),
         ("cursor", "gAAAAAAAAAA"),  # a negative number
         ("cursor", "dE2dnhmTTnOfKY-Cuf3oPQ"),  # a user's
