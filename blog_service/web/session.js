@@ -15,6 +15,7 @@ const DELETED_WITHIN_MS = 3_000; // an event takes milliseconds; users should no
 const DELETED_LATER_MS = 60_000;
 const HINT = "session";
 const ARCHIVE = "application/zip";
+const STREAM = "text/event-stream";
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
 const AUTH = document.querySelector('meta[name="auth"]').content;
@@ -139,16 +140,16 @@ export async function deleteAccount(password) {
 
 /**
  * Call `service`, "auth" or "blog"; resolves to the body of the response, null if it is empty, or a
- * Blob if it is an archive.
+ * Blob if it is an archive. A stream of events resolves to the Response, whose body is still coming.
  *
  * Throws Problem, Unreachable, or the reason for which `signal` was aborted.
  */
-export async function call(service, method, path, body, { signal } = {}) {
+export async function call(service, method, path, body, { signal, headers } = {}) {
   const tokenBefore = token;
   const epochBefore = epoch;
   let rejection;
   try {
-    return await send(service, method, path, body, tokenBefore, signal);
+    return await send(service, method, path, body, tokenBefore, signal, headers);
   } catch (error) {
     if (error.code === "account_disabled") endSession("disabled");
     if (error.code !== "invalid_token" || !tokenBefore) throw error;
@@ -157,7 +158,7 @@ export async function call(service, method, path, body, { signal } = {}) {
   if (token === tokenBefore) await refresh("restored");
   if (epoch !== epochBefore) throw rejection; // the request was of a different user
   try {
-    return await send(service, method, path, body, token, signal);
+    return await send(service, method, path, body, token, signal, headers);
   } catch (error) {
     if (error.code === "account_disabled") endSession("disabled");
     if (error.code === "invalid_token") endSession("ended");
@@ -212,11 +213,12 @@ function reportChange(why) {
   session.dispatchEvent(new CustomEvent("change", { detail: why }));
 }
 
-async function send(service, method, path, body, access, signal) {
-  const headers = {};
+async function send(service, method, path, body, access, signal, more = {}) {
+  const headers = { ...more };
   if (access) headers.Authorization = `Bearer ${access}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), TIMEOUT_MS);
   let response;
   let content;
   try {
@@ -228,9 +230,12 @@ async function send(service, method, path, body, access, signal) {
       credentials: service === "auth" ? "include" : "omit",
       cache: "no-store",
       redirect: "error",
-      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
     });
-    if (response.headers.get("Content-Type") === ARCHIVE) {
+    const kind = response.headers.get("Content-Type");
+    if (kind === STREAM) {
+      content = response;
+    } else if (kind === ARCHIVE) {
       content = await response.blob();
     } else {
       const text = await response.text();
@@ -240,6 +245,8 @@ async function send(service, method, path, body, access, signal) {
     signal?.throwIfAborted();
     // A response that is not JSON came from a proxy.
     if (!response || response.ok || response.status >= 500) throw new Unreachable(service);
+  } finally {
+    clearTimeout(timer);
   }
   if (response.ok) return content;
   throw new Problem(response, content ?? {});

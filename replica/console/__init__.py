@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from service_kit.http.static_pages import framed_routes
 
-PAGES: Final = {"/console": "pipe", "/console/users": "users"}
+PAGES: Final = {"/console": "pipe", "/console/users": "users", "/console/events": "events"}
 """The name of each page by its path: ``NAME.html`` is its content, ``NAME.js`` its script."""
 
 

@@ -25,7 +25,13 @@ from service_kit.http.strict_json import with_strict_json
 from service_kit.http.tracing import traced
 from service_kit.process.telemetry import Asgi, identified
 
-SENT_BY_PAGES: Final = ("Authorization", "Content-Type", "X-Request-ID", "traceparent")
+SENT_BY_PAGES: Final = (
+    "Authorization",
+    "Content-Type",
+    "Last-Event-ID",
+    "X-Request-ID",
+    "traceparent",
+)
 READ_BY_PAGES: Final = (
     "X-Request-ID",
     "Retry-After",

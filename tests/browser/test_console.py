@@ -588,6 +588,49 @@ class TestParked:
         assert (note.because, note.discarded_by) == ("sent by a test", f"user:{people[OPERATOR]}")
 
 
+class TestEvents:
+    """Events are shown as they happen."""
+
+    async def test_what_happens_to_an_event_is_shown_at_both_services(
+        self, visit: Visiting, site: Site
+    ) -> None:
+        """With a link to its user; not while the page is paused, but then what was missed."""
+        async with console(visit) as page:
+            await page.get_by_role("link", name="Events").click()
+            await expect(page.locator("#events-state")).to_have_text(
+                "Lines appear as things happen."
+            )
+            log = page.get_by_role("log", name="Live events")
+            await expect(log).to_have_attribute("aria-live", "off")
+            await expect(log).to_contain_text("sync.heartbeat", timeout=SLOW_MS)
+
+            first = (await site.signed_up(f"{uuid4().hex}@example.org"))["user"]["id"]
+            lines = log.get_by_role("row").filter(has_text=first)
+            for service, stage in (
+                ("auth", "recorded"),
+                ("auth", "published"),
+                ("blog", "applied"),
+            ):
+                line = lines.filter(has_text=stage)
+                await expect(line).to_contain_text(f"{service}{stage}user.created")
+            link = lines.first.get_by_role("link", name=first)
+            await expect(link).to_have_attribute("href", f"/console/users#{first}")
+
+            await page.get_by_role("button", name="Pause").click()
+            await expect(page.locator("#events-state")).to_have_text("Paused.")
+            second = (await site.signed_up(f"{uuid4().hex}@example.org"))["user"]["id"]
+            assert second not in await log.inner_text()
+            await page.get_by_role("button", name="Continue").click()
+            await expect(log.get_by_role("row").filter(has_text=second)).to_have_count(3)
+            await expect(lines).to_have_count(3)
+
+            await page.get_by_label("Only this user").fill(first)
+            await expect(log.get_by_role("row")).to_have_count(1)
+            await site.signed_up(f"{uuid4().hex}@example.org")
+            await page.get_by_label("Only this user").fill("rubbish")
+            await expect(page.locator("#events-state")).to_have_text("Type the whole id of a user.")
+
+
 async def test_the_console_is_small_and_requests_no_other_host(visit: Visiting, site: Site) -> None:
     """It weighs less than a photograph."""
     async with visit() as visitor:
