@@ -84,6 +84,7 @@ check: $(STAMP) ## check format, lint, types, imports, migrations, contracts, se
 	@$(BIN)/python -m migrations.lint
 	@$(BIN)/python -m contracts.events.write_schemas --check
 	@$(BIN)/python -m contracts.events.write_definitions --check
+	@$(BIN)/python -m contracts.conformance.write_vectors --check
 	@$(BIN)/python -m compatibility check
 	@$(BIN)/auth-service settings check .env.example docker-compose.yml $(wildcard deploy/*.yml .env) >/dev/null
 	@$(BIN)/blog-service settings check .env.example docker-compose.yml $(wildcard deploy/*.yml .env) >/dev/null

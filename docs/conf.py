@@ -13,7 +13,7 @@ project = "usersync"
 extensions = ["myst_parser", "api_reference", "contract_pages"]
 
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/**", "examples/**.md"]
+include_patterns = ["*.md", "contracts/**.md", "docs/**", "examples/**.md"]
 exclude_patterns = [".*"]
 suppress_warnings = ["misc.highlighting_failure"]  # Pygments knows no HAProxy configuration
 myst_heading_anchors = 4

@@ -151,8 +151,12 @@ class TokenVerifier:
         """Whether the verifier has this key."""
         return kid in self._keys
 
-    def verify(self, token: str) -> AccessToken:
-        """Verify ``token`` and return its claims; raises ``InvalidToken``."""
+    def verify(self, token: str, *, now: float | None = None) -> AccessToken:
+        """Verify ``token`` and return its claims; raises ``InvalidToken``.
+
+        Parameters:
+            now: in seconds since 1970; by default the clock's.
+        """
         if not isinstance(token, str) or len(token) > TOKEN_BYTES_MAX or not token.isascii():
             raise InvalidToken("not ASCII text of bounded size")
         signed, _, signature = token.rpartition(".")
@@ -165,9 +169,10 @@ class TokenVerifier:
             key.verify(_bytes(signature, "signature"), signed.encode(), _PADDING, _HASH)
         except InvalidSignature:
             raise InvalidToken("the signature does not match") from None
-        return self._accepted(_object(payload, "payload"), kid)
+        at = time.time() if now is None else now
+        return self._accepted(_object(payload, "payload"), kid, at)
 
-    def _accepted(self, claims: dict[str, Any], kid: str) -> AccessToken:
+    def _accepted(self, claims: dict[str, Any], kid: str, now: float) -> AccessToken:
         token = AccessToken(
             issuer=_text(claims, "iss"),
             audience=_text(claims, "aud"),
@@ -187,15 +192,14 @@ class TokenVerifier:
             raise InvalidToken("another issuer")
         if token.audience != self._audience:
             raise InvalidToken("another audience")
-        self._require_time(token, claims)
+        self._require_time(token, claims, now)
         _require_one_principal(token)
         if "cnf" in claims:
             # RFC 7800: the sender must prove possession of a key, which nothing here checks.
             raise InvalidToken("bound to a key of the sender")
         return token
 
-    def _require_time(self, token: AccessToken, claims: dict[str, Any]) -> None:
-        now = time.time()
+    def _require_time(self, token: AccessToken, claims: dict[str, Any], now: float) -> None:
         latest = now + self._leeway_seconds
         if now >= token.expires_at + self._leeway_seconds:
             raise InvalidToken("expired")

