@@ -61,9 +61,8 @@ def relay_account(consumers: Collection[str]) -> Account:
     ``write`` gives that, and nothing else without an exchange to bind the queue to.
     """
     exchanges = (names.EXCHANGE, names.REPLAY_EXCHANGE)
-    seen = [
-        name(service) for service in consumers for name in (names.live_queue, names.replay_queue)
-    ]
+    of_a_consumer = (names.live_queue, names.urgent_queue, names.replay_queue)
+    seen = [name(service) for service in consumers for name in of_a_consumer]
     return Account(
         RELAY,
         configure=exchanges,

@@ -22,6 +22,8 @@ _END_OLD_KEYS = """
 UPDATE api_keys SET expires_at = now() WHERE expires_at <= now() + interval '60 days'
 """
 
+_QUEUES_SEEN = "SELECT count(*) FROM queues WHERE messages IS NOT NULL"
+
 
 def run(containers: Containers) -> None:
     """Start, follow an event, kill all processes and servers one after the other, and compare."""
@@ -37,6 +39,9 @@ def run(containers: Containers) -> None:
     containers.compose("start", "auth-relay", "blog-consumer")
     containers.wait("known after a crash of relay and consumer", lambda: is_known(waiting))
 
+    containers.wait(
+        "the relay sees both queues", lambda: containers.sql("auth", _QUEUES_SEEN) == "2"
+    )
     containers.compose("kill", "rabbitmq")
     waiting = sign_up()
     containers.bring_up()

@@ -10,6 +10,7 @@ import pytest
 
 from auth_service.settings import RelaySettings
 from blog_service.settings import ConsumerSettings
+from contracts.events.accounts import relay_account
 from contracts.events.names import live_queue, urgent_queue
 from service_kit.http.settings import HttpSettings
 from tests.support.compose import (
@@ -200,3 +201,4 @@ def test_the_relay_watches_what_waits_for_the_blog() -> None:
     """While no consumer runs, nobody else could say that deletions and revocations wait."""
     watched = with_defaults(SERVICES["auth-relay"]["environment"]["AUTH_WATCHED_QUEUES"])
     assert watched.split(",") == [live_queue("blog"), urgent_queue("blog")]
+    assert {*watched.split(",")} < {*relay_account(["blog"]).write}, "RabbitMQ 4 does not show it"
