@@ -7,9 +7,18 @@ from uuid import UUID
 
 import typer
 
-from replica.reconcile.model import DELETIONS_MAX, Kind, Reason, Verdict, repairable
+from replica.reconcile.model import (
+    DELETIONS_MAX,
+    USERS_MAX,
+    Kind,
+    Reason,
+    Verdict,
+    repairable,
+)
 from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
+from service_kit.process.errors import OperatorError
+from service_kit.process.id_lists import argument, ids_of, user_id
 from service_kit.process.load import load
 from service_kit.process.terminal import AsJson, failing_with, show
 
@@ -47,6 +56,14 @@ def reconcile(
         Kind | None,
         typer.Option("--ids", metavar="KIND", help="Print only the ids of all users of this kind."),
     ] = None,
+    user: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=argument(user_id),
+            metavar="ID|-",
+            help="Only this user; repeat for more; - reads standard input.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     names_all: Annotated[
         bool, typer.Option("--all", help="With --json: name all users, not 1,000 of a kind.")
@@ -57,12 +74,14 @@ def reconcile(
     Without options it only looks. Exit code 0: in step (after the repairs); 1: drift; 2: could not
     compare.
 
+    With --user, only these users are compared and repaired, at most a hundred. This says nothing
+    about all others, so it is no proof.
+
     --ids prints one id a line, for commands that read them with -; the report goes to standard
     error. The kinds are missing, stale, undeleted, corrupt, ahead, orphan, undone_deletion and
     provisional_orphan.
     """
-    from replica.reconcile import runs
-    from replica.reconcile.naming import FindingsAsJson, ids_of
+    from replica.reconcile import naming, runs
     from replica.reconcile.report import report
     from replica.reconcile.run import run
 
@@ -72,8 +91,14 @@ def reconcile(
         raise typer.BadParameter("--all needs --json; without it, use --ids KIND")
     service: Service = context.obj()
     settings = load(service.reconcile)
-    all_as_json = FindingsAsJson()
-    of_kind = ids_of(ids) if ids else None
+    with ids_of(user or [], user_id) as named:
+        if len(named) > USERS_MAX:
+            raise OperatorError(f"name at most {USERS_MAX} users, or compare all: omit --user")
+        if user and not len(named):
+            raise OperatorError("standard input names no user")
+        users = list(named)
+    all_as_json = naming.FindingsAsJson()
+    of_kind = naming.ids_of(ids) if ids else None
     every = all_as_json.every if names_all else of_kind
 
     async def work(engine: "AsyncEngine") -> runs.Run:
@@ -84,6 +109,7 @@ def reconcile(
                 requested_by=operator(),
                 repairs=repairable(repair=repair, ahead=ahead, orphans=orphans),
                 deletions_max=deletions_max,
+                users=users,
             )
             begun = await runs.start(connection, requested)
         return await run(

@@ -3,7 +3,8 @@
 Digests come first: if all agree, that is the proof, and some hundred kilobytes were read. They are
 the maintained ones, or computed from all users if asked for, which checks the maintained ones.
 Otherwise only the users of differing buckets are read and classified (``classify_and_repair``,
-``orphans``).
+``orphans``). If some users alone are to be compared, their buckets are read, and the others of
+these buckets are dropped before anything is classified.
 A replica without all fields is compared by digests of versions, and by id, version and deletion.
 What its columns contain is not proved then.
 
@@ -15,7 +16,7 @@ Otherwise ``CouldNotCompare`` is raised, never "in step".
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.sync.comparison import DigestsBody, HeartbeatBody, StreamBegin, bucket_ranges
-from contracts.sync.digest import BUCKETS, DigestKind, Digests
+from contracts.sync.digest import BUCKETS, DigestKind, Digests, bucket_of
 from replica.inbox.heartbeats import has_applied
 from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repair
 from replica.reconcile.fill import FILL_PAGES, fill
@@ -38,6 +39,7 @@ from replica.reconcile.source import Source, digests_as_agreed
 from replica.reconcile.staging import (
     StagedFigures,
     checked_digests,
+    drop_others,
     replica_digests,
     snapshot_replica,
     stage,
@@ -66,6 +68,7 @@ async def compare(
     recompute: bool,
     progress: RunProgress,
     every: EveryFinding | None = None,
+    users: Collection[UUID] | None = None,
 ) -> Comparison:
     """What differs, after the repairs.
 
@@ -78,6 +81,7 @@ async def compare(
             otherwise those are compared.
         progress: is told how far it has come.
         every: is told of every user of some kinds.
+        users: the only ones to compare and to repair; None for all. Digests are not read then.
 
     Raises:
         CouldNotCompare: there is no verdict.
@@ -87,6 +91,23 @@ async def compare(
     )
     kind = DigestKind.STATE if replica.has_all_fields else DigestKind.VERSIONS
     async with Source(settings) as source, session(settings) as first:
+        tally = Tally(every)
+        if users is not None:
+            found = await compare_buckets(
+                replica,
+                settings,
+                source,
+                first,
+                sorted({bucket_of(user_id) for user_id in users}),
+                require_source=partial(require_source, follows=follows),
+                expected=None,
+                repairs=repairs,
+                deletions_max=deletions_max,
+                tally=tally,
+                progress=progress,
+                only=users,
+            )
+            return _comparison(found.begin, found.users, tally, (), found.brake)
         corrections = []
         if recompute:
             ours, correction = await checked_digests(replica, first)
@@ -107,8 +128,7 @@ async def compare(
                 )
             differing = theirs.differing(ours, kind)
             if not differing:
-                return _comparison(response, theirs.rows, Tally(), corrections)
-        tally = Tally(every)
+                return _comparison(response, theirs.rows, tally, corrections)
         found = await compare_buckets(
             replica,
             settings,
@@ -122,8 +142,8 @@ async def compare(
             tally=tally,
             progress=progress,
         )
-        users = theirs.rows if theirs else found.users
-        return _comparison(found.begin, users, tally, corrections, found.brake)
+        rows = theirs.rows if theirs else found.users
+        return _comparison(found.begin, rows, tally, corrections, found.brake)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +173,7 @@ async def compare_buckets(
     deletions_max: int,
     tally: Tally,
     progress: RunProgress,
+    only: Collection[UUID] | None = None,
 ) -> ComparedBuckets:
     """Compare the users of some buckets, and repair what is asked for.
 
@@ -166,6 +187,7 @@ async def compare_buckets(
         deletions_max: how many orphans may be buried, all of them or none.
         tally: gets what was found and done.
         progress: is told how far it has come.
+        only: users of these buckets, to look at no others; None for all.
 
     Raises:
         CouldNotCompare: there is no verdict.
@@ -177,7 +199,7 @@ async def compare_buckets(
         progress.begin(Phase.READING, expected)
         begins = await all_of(
             *(
-                _stage(replica, source, lane, ranges, progress)
+                _stage(replica, source, lane, ranges, progress, only)
                 for lane, ranges in zip(lanes, parts, strict=True)
             )
         )
@@ -208,10 +230,14 @@ async def _stage(
     lane: AsyncConnection,
     ranges: Sequence[range],
     progress: RunProgress,
+    only: Collection[UUID] | None,
 ) -> StreamBegin:
     """What the replica has, and then what the source has; how its response begins."""
     await snapshot_replica(replica, lane, ranges)
-    return await stage(lane, source, ranges, progress)
+    begin = await stage(lane, source, ranges, progress)
+    if only is not None:
+        await drop_others(lane, only)
+    return begin
 
 
 async def _repair_lane(

@@ -125,6 +125,10 @@ ERASE_AGAIN: Final = "auth-service users erase ID …"
 DELETIONS_MAX: Final = 10
 """Orphans that one run may bury unless told otherwise: after a mistake, few enough to ask about."""
 
+USERS_MAX: Final = 100
+"""Users that one run may be about in place of all. They may lie in as many buckets, which are read
+whole: of ten million users a quarter of a million, in about a second. For more, compare all."""
+
 FINDINGS_MAX: Final = 1_000
 """Users of each kind that a report names; it counts all of them."""
 

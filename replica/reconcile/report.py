@@ -54,7 +54,8 @@ def _headline(run: Run) -> str:
     flight = f", {run.in_flight:,} in flight" if run.in_flight else ""
     said = "in step" if run.verdict is Verdict.IN_STEP else "drift"
     done = f", {repaired:,} repaired" if repaired else ""
-    return f"{said}: {run.compared:,} users, {differing:,} differ{done}{flight}, {as_of}"
+    named = "" if run.users is None else f"of {len(run.users):,} named "
+    return f"{said}: {run.compared:,} {named}users, {differing:,} differ{done}{flight}, {as_of}"
 
 
 def _finding(finding: dict[str, Any]) -> str:

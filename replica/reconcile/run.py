@@ -43,8 +43,8 @@ async def run(
 ) -> Run:
     """Make a run that was begun (``runs.start``), and return what came of it.
 
-    A verdict clears earlier suspicions (``inbox.heartbeats``) if it is in step, or if all users
-    that are newer at the source were repaired: finding drift alone repairs nothing.
+    A verdict about all users clears earlier suspicions (``inbox.heartbeats``) if it is in step, or
+    if all that are newer at the source were repaired: finding drift alone repairs nothing.
 
     Parameters:
         accepts: a source to follow from now on, in place of the one that was followed.
@@ -81,6 +81,7 @@ async def _run(
                 repairs=begun.repairs,
                 deletions_max=begun.deletions_max,
                 recompute=recomputes(begun.reason),
+                users=begun.users,
                 progress=progress,
                 every=every,
             )
@@ -96,7 +97,8 @@ async def _run(
         why = f"the replica's database {did}: {describe(error)}"
     else:
         async with engine.begin() as connection:
-            if answers(begun.reason, begun.repairs, comparison.verdict):
+            is_whole = begun.users is None
+            if is_whole and answers(begun.reason, begun.repairs, comparison.verdict):
                 await clear_suspicion(connection, before=begun.started_at)
             return await runs.finish(connection, begun.id, comparison)
     async with engine.begin() as connection:

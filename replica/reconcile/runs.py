@@ -1,6 +1,6 @@
 """Keep every run: why and when it was made, what was compared, what differed, what was repaired."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -24,12 +24,15 @@ from replica.reconcile.table import reconcile_runs
 
 KEPT_MAX: Final = 1_000
 """Runs with a verdict; at four a day the better part of a year. As many without: however often
-there is none, the last verdict and its source are remembered."""
+there is none, the last verdict and its source are remembered. Runs of some users count apart."""
 
 _AGE = (
     func.row_number()
     .over(
-        partition_by=reconcile_runs.c.verdict == Verdict.COULD_NOT_COMPARE,
+        partition_by=(
+            reconcile_runs.c.verdict == Verdict.COULD_NOT_COMPARE,
+            reconcile_runs.c.users.is_(null()),
+        ),
         order_by=reconcile_runs.c.finished_at.desc(),
     )
     .label("age")
@@ -46,6 +49,7 @@ _FORGET = delete(reconcile_runs).where(
 class Run:
     """One run, as far as it has come. Times are the replica's clock, ``source_at`` the source's.
 
+    ``users`` are those to compare; None means all of them.
     ``verdict`` is None until it has finished; ``explanation`` says why there is none, or why
     something was left. While it runs, ``done`` of about ``total`` users have been through its
     ``phase``.
@@ -56,6 +60,7 @@ class Run:
     requested_by: str | None
     repairs: frozenset[Kind]
     deletions_max: int
+    users: list[UUID] | None
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -80,8 +85,13 @@ async def request(
     requested_by: str | None,
     repairs: frozenset[Kind],
     deletions_max: int,
+    users: Collection[UUID] = (),
 ) -> UUID:
-    """Request a run, which a consumer starts (``watch``), or the caller itself."""
+    """Request a run, which a consumer starts (``watch``), or the caller itself.
+
+    Parameters:
+        users: those to compare; none means all of them.
+    """
     run_id: UUID = (
         await connection.execute(
             insert(reconcile_runs)
@@ -90,6 +100,7 @@ async def request(
                 requested_by=requested_by,
                 repairs=sorted(repairs),
                 deletions_max=deletions_max,
+                users=sorted(set(users)) or None,
             )
             .returning(reconcile_runs.c.id)
         )
@@ -279,7 +290,7 @@ _IS_WAITING = (
 )
 
 _HAS_VERDICT = reconcile_runs.c.verdict.in_((Verdict.IN_STEP, Verdict.DRIFT))
-_IS_WHOLE = reconcile_runs.c.reason != Reason.PROOF
+_IS_WHOLE = (reconcile_runs.c.reason != Reason.PROOF) & reconcile_runs.c.users.is_(null())
 
 # Findings may be a megabyte, and probes ask for the last run every few seconds.
 _WITHOUT_FINDINGS: Final = (

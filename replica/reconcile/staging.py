@@ -4,9 +4,10 @@ Read the replica first, then the source. Nothing reaches the replica before it i
 source; read the other way round, a user created in between would look unknown to the source.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -99,6 +100,14 @@ async def stage(
     await connection.execute(text("ANALYZE staged"))
     await connection.commit()
     return stream.begin
+
+
+async def drop_others(connection: AsyncConnection, users: Collection[UUID]) -> None:
+    """Forget everybody but ``users`` in both tables, as if their buckets had nobody else."""
+    for table in ("seen", "staged"):
+        others = text(f"DELETE FROM {table} WHERE id <> ALL (CAST(:users AS uuid[]))")  # noqa: S608 - a constant
+        await connection.execute(others, {"users": list(users)})
+    await connection.commit()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ reconcile_runs = Table(
     Column("requested_by", Text, comment="NULL when it runs by itself"),
     Column("repairs", ARRAY(Text), nullable=False, comment="kinds that it may repair"),
     Column("deletions_max", Integer, nullable=False),
+    Column("users", ARRAY(Uuid), comment="those to compare; NULL: all of them"),
     Column("requested_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("started_at", DateTime(timezone=True), comment="NULL while it is waited for"),
     Column("finished_at", DateTime(timezone=True)),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from replica.proof.model import State as ProofState
 from replica.reconcile.model import (
     DELETIONS_MAX,
+    USERS_MAX,
     Kind,
     Phase,
     Reason,
@@ -116,6 +117,10 @@ class NewRunBody(BaseModel):
     ahead: bool = Field(default=False, description="users who are ahead of the source")
     orphans: bool = Field(default=False, description="users unknown to the source")
     max_deletions: Annotated[int, Field(ge=0, le=DELETIONS_LIMIT)] = DELETIONS_MAX
+    users: Annotated[
+        list[UUID],
+        Field(max_length=USERS_MAX, description="compare and repair these alone; none means all"),
+    ] = []
 
 
 class RunSummaryBody(BaseModel):
@@ -131,6 +136,7 @@ class RunSummaryBody(BaseModel):
     reason: Reason
     requested_by: str | None
     repairs: Annotated[list[Kind], BeforeValidator(sorted)]
+    users: list[UUID] | None = Field(description="those to compare; null means all")
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -76,6 +76,7 @@ async def post_reconcile(body: NewRunBody, operator: Operator, context: RequestC
             requested_by=user_actor(operator.id),
             repairs=repairable(repair=body.repair, ahead=body.ahead, orphans=body.orphans),
             deletions_max=body.max_deletions,
+            users=body.users,
         )
         seen = await look_at_locks(connection)
         asked = await runs.run_by_id(connection, run_id)

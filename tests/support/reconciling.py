@@ -1,6 +1,6 @@
 """A source and a replica with the same users, both services running, and ways to cause damage."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -121,6 +121,7 @@ class Pair:
         orphans: bool = False,
         deletions_max: int = DELETIONS_MAX,
         reason: Reason = Reason.OPERATOR,
+        users: Collection[UUID] = (),
         settings: ConsumerSettings | None = None,
     ) -> Run:
         """Run a comparison as the command does, and return the ended run."""
@@ -132,6 +133,7 @@ class Pair:
                 requested_by="operator:test" if reason is Reason.OPERATOR else None,
                 repairs=kinds,
                 deletions_max=deletions_max,
+                users=users,
             )
             begun = await runs.start(connection, requested)
         return await run(USERS, settings or self.settings, self.blog, begun)
