@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from auth_service.accounts import admin_routes as administration
 from auth_service.accounts import link_routes as links
 from auth_service.accounts import routes as accounts
+from auth_service.accounts import view_routes as views
 from auth_service.accounts.mail_causes import note_request_networks
 from auth_service.audit import routes as audit
 from auth_service.context import Context
@@ -168,6 +169,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         app,
         accounts.router,
         administration.router,
+        views.router,
         audit.router,
         sessions.router,
         tokens.router,

@@ -1,9 +1,9 @@
 """The API of a service with a replica: its parts, to which the service adds its own routes.
 
 Guarantees: nothing is connected before the first request needs it, and all is closed with the
-application. While keys are at hand, only requests about replays wait for another service, the
-source. While the replica may be incomplete, requests are served all the same and ``/readyz`` says
-``degraded``, unless the settings say to refuse.
+application. While keys are at hand, only requests about replays and about one user's life wait for
+another service, the source. While the replica may be incomplete, requests are served all the same
+and ``/readyz`` says ``degraded``, unless the settings say to refuse.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -21,6 +21,7 @@ from replica.caller import ADMINISTRATORS_ONLY, administrator
 from replica.caught_up import CaughtUp
 from replica.certificates import routes as certificates
 from replica.columns import APPLIED_AT, FIELDS, NotAReplica
+from replica.life import routes as life
 from replica.parked import routes as parked
 from replica.parked.model import NoSuchMessage
 from replica.proof import current as proof
@@ -85,7 +86,7 @@ class ReplicaApi:
         await self.tails.close()
         await self.verifier.close()
         if self.source is not None:
-            await self.source.close()
+            await self.source.aclose()
         await self.engine.dispose()
 
     def add_routes(self, app: FastAPI) -> None:
@@ -100,7 +101,7 @@ class ReplicaApi:
         of_settings = setting_routes(
             self._settings, administrator=administrator, responses=documented(*ADMINISTRATORS_ONLY)
         )
-        add_routers(app, users.router, of_settings, *for_operators)
+        add_routers(app, users.router, life.router, of_settings, *for_operators)
         refresh = partial(
             metrics.refresh,
             self._replica,

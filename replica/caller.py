@@ -152,11 +152,20 @@ async def administrator(user: CurrentUser) -> ReplicaUser:
     return user
 
 
+async def _operator_or_administrator(user: CurrentUser) -> ReplicaUser:
+    if not (may_operate(user) or may_list_users(user)):
+        raise Problem(problems.FORBIDDEN)
+    return user
+
+
 Operator = Annotated[ReplicaUser, Depends(_operator)]
 """A caller with the role ``operator``, as the replica's row says now, not as the token says."""
 
 Administrator = Annotated[ReplicaUser, Depends(administrator)]
 """A caller with the role ``admin``, likewise."""
+
+OperatorOrAdministrator = Annotated[ReplicaUser, Depends(_operator_or_administrator)]
+"""A caller with one of the two roles, likewise."""
 
 OPERATORS_ONLY: Final = (*TOKEN, problems.FORBIDDEN)
 """The responses of a route for them."""

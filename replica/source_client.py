@@ -8,6 +8,7 @@ a limit and no further; any failure is ``NoResponse``, a sentence for operators.
 Not here: what is asked, and what the responses mean (``reconcile.source``, ``replays.at_source``).
 """
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,10 @@ RESPONSE_BYTES_MAX: Final = 256 * 1024
 users 40 KB."""
 
 
+TURNS: Final = 1
+"""Requests of one process that read users at the source at the same time: it has few places for
+that, which comparisons need too."""
+
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -66,6 +71,8 @@ class _Granted(BaseModel):
 class Account:
     """This service's account at the source: its tokens, and connections for its questions.
 
+    ``turns`` are taken by those who read users for a request.
+
     Parameters:
         settings: where the source is, and the account's key.
         silence_seconds: the longest silence of the source in the middle of a response.
@@ -91,8 +98,9 @@ class Account:
         for name in ("Accept", "Connection", "User-Agent"):
             del self._client.headers[name]  # a fifth of a proof's bytes, and the source reads none
         self._tokens: dict[str, tuple[str, float]] = {}  # by scope, with the second they end
+        self.turns: Final = asyncio.Semaphore(TURNS)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 

@@ -22,7 +22,7 @@ from service_kit.process.times import time_text
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from auth_service.users.model import User
 
@@ -141,7 +141,11 @@ def show_user(user: AUser, as_json: AsJson = False) -> None:
     """Show a user, their active sessions and recent audit entries."""
     from auth_service.accounts.overview import overview
 
-    found = _found(overview, user)
+    async def read(engine: "AsyncEngine") -> dict[str, Any]:
+        async with engine.connect() as connection:
+            return await overview(connection, user)
+
+    found = _found(read)
     if as_json:
         show(found, as_json=True)
     else:
@@ -154,11 +158,13 @@ def show_life(user: AUser, as_json: AsJson = False) -> None:
     """Show a user as `show` does, and the events of their latest versions, newest first.
 
     For each version: its event, when it was recorded and published, and why it waits if it does.
-    The service with a replica shows the other end: `blog-service users life ID`.
+    The service with a replica shows the other end: `blog-service users life ID`. The
+    audit log says who looked.
     """
-    from auth_service.accounts.life import life
+    from auth_service.accounts.view import view
+    from service_kit.process.actors import operator
 
-    found = _found(life, user)
+    found = _found(lambda engine: view(engine, user, actor=operator()))
     if as_json:
         show(found, as_json=True)
         return
@@ -180,19 +186,48 @@ def _sent(version: dict[str, Any]) -> str:
     return f"{version['type']}  recorded {time_text(version['recorded_at'])}  {until_now}"
 
 
-def _found(
-    read: "Callable[[AsyncConnection, str], Awaitable[dict[str, Any]]]", user: str
-) -> dict[str, Any]:
+@app.command(epilog="Example: auth-service users find ada@")
+@failing_with_a_sentence
+def find(
+    text: Annotated[
+        str,
+        typer.Argument(metavar="PREFIX", help="Beginning of an id or address, three characters."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Find users by the beginning of their id or e-mail address.
+
+    At most twenty; deleted ones by id alone. The search is in the audit log, without its text.
+    """
+    from dataclasses import asdict
+
+    from auth_service.accounts import view
+    from auth_service.settings import DatabaseSettings
+    from service_kit.process.actors import operator
+    from service_kit.process.id_prefixes import PREFIX_LENGTH_MIN
+
+    if len(text) < PREFIX_LENGTH_MIN:
+        raise typer.BadParameter(f"give at least {PREFIX_LENGTH_MIN} characters")
+    found = on_database(
+        load(DatabaseSettings),
+        lambda engine: view.find(engine, text, actor=operator(), by_address=True),
+    )
+    if as_json:
+        show({"items": [asdict(user) for user in found]}, as_json=True)
+    elif not found:
+        raise OperatorError("no user has an id or address that begins like this")
+    else:
+        for user in found:
+            print("  ".join((str(user.id), f"{user.status:<8}", user.email or "-")))
+
+
+def _found(read: "Callable[[AsyncEngine], Awaitable[dict[str, Any]]]") -> dict[str, Any]:
     """What ``read`` finds of a user."""
     from auth_service.settings import DatabaseSettings
     from auth_service.users.model import BadEmail, NoSuchUser
 
-    async def run(engine: "AsyncEngine") -> dict[str, Any]:
-        async with engine.connect() as connection:
-            return await read(connection, user)
-
     try:
-        return on_database(load(DatabaseSettings), run)
+        return on_database(load(DatabaseSettings), read)
     except (BadEmail, NoSuchUser):
         raise OperatorError("no user has this id or e-mail address") from None
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from auth_service.audit.model import Action
 from auth_service.audit.queries import audit_entries
 from auth_service.sessions.table import sessions
 from auth_service.users.model import NoSuchUser
@@ -14,7 +15,8 @@ from auth_service.users.queries import find_by_email
 from auth_service.users.table import users
 
 ENTRIES_SHOWN: Final = 10
-"""Latest audit entries about the user; ``/v1/admin/audit`` has all of them."""
+"""Latest audit entries about the user, except that they were looked at; ``/v1/admin/audit`` has all
+of them."""
 
 _SHOWN: Final = (
     "id",
@@ -54,7 +56,12 @@ async def overview(connection: AsyncConnection, id_or_email: str) -> dict[str, A
         "sessions": await connection.scalar(not_ended),
         "audit": [
             asdict(entry)
-            for entry in await audit_entries(connection, subject=str(user_id), limit=ENTRIES_SHOWN)
+            for entry in await audit_entries(
+                connection,
+                subject=str(user_id),
+                limit=ENTRIES_SHOWN,
+                without=Action.USER_VIEWED,
+            )
         ],
     }
 

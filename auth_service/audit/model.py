@@ -15,6 +15,8 @@ class Action(StrEnum):
     USER_CREATED = "user_created"
     USERS_IMPORTED = "users_imported"
     USER_EXPORTED = "user_exported"
+    USER_VIEWED = "user_viewed"
+    USERS_SEARCHED = "users_searched"
     USER_DELETED = "user_deleted"
     USER_DISABLED = "user_disabled"
     USER_ENABLED = "user_enabled"

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.audit.model import Entry
+from auth_service.audit.model import Action, Entry
 from auth_service.audit.table import audit_log
 
 
@@ -20,6 +20,7 @@ async def audit_entries(
     action: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    without: Action | None = None,
 ) -> Sequence[Entry]:
     """Read the newest ``limit`` entries, newest first.
 
@@ -30,6 +31,7 @@ async def audit_entries(
         action: only entries of this action.
         since: only entries of this time or later.
         until: only earlier entries.
+        without: no entries of this action.
     """
     query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
     if before is not None:
@@ -44,4 +46,6 @@ async def audit_entries(
         query = query.where(audit_log.c.occurred_at >= since)
     if until is not None:
         query = query.where(audit_log.c.occurred_at < until)
+    if without is not None:
+        query = query.where(audit_log.c.action != without)
     return [Entry(**row) for row in (await connection.execute(query)).mappings()]

@@ -112,5 +112,14 @@ async def require_operator(request: Request, auth: Context) -> None:
     await _operator(await caller(request, auth))
 
 
+async def _operator_or_administrator(caller: CurrentCaller) -> Caller:
+    if not {OPERATOR, ADMINISTRATOR} & set(caller.user.roles):
+        raise Problem(problems.FORBIDDEN)
+    return caller
+
+
+OperatorOrAdministrator = Annotated[Caller, Depends(_operator_or_administrator)]
+"""A caller with one of the two roles: the row counts, not the token."""
+
 OPERATORS_ONLY = ADMINISTRATORS_ONLY
 """Problems of a route for them."""

@@ -15,10 +15,11 @@ from replica.life.model import AtSource
 from replica.reconcile.compare import require_followed
 from replica.reconcile.model import CouldNotCompare
 from replica.reconcile.source import Source
-from replica.settings import ReconcileSettings
+from replica.settings import SourceSettings
+from replica.source_client import Account, NotSetUp
 from replica.table import Replica
 
-SECONDS_MAX: Final = 30.0
+SECONDS_MAX: Final = 10.0
 """An operator waits for the response. A bucket of ten million users has 2,441,
 which take a fraction of a second."""
 
@@ -32,21 +33,29 @@ class _Line(BaseModel):
 
 
 async def at_source(
-    replica: Replica, settings: ReconcileSettings, user_id: UUID, *, follows: UUID | None
+    replica: Replica,
+    settings: SourceSettings,
+    account: Account | None,
+    user_id: UUID,
+    *,
+    follows: UUID | None,
 ) -> AtSource:
     """What the source has of the user.
 
     Parameters:
+        account: with which to ask; None if the settings name no source.
         follows: the source that this replica was compared with before; None before the first time.
 
     Raises:
         CouldNotCompare: the settings name no source, or it is away, refuses, is another one, or
             responds in another way than agreed.
     """
+    if account is None:
+        raise CouldNotCompare(str(NotSetUp(settings)))
     bucket = bucket_of(user_id)
     found = AtSource(state=None)
     try:
-        async with asyncio.timeout(SECONDS_MAX), Source(settings) as source:
+        async with asyncio.timeout(SECONDS_MAX), account.turns, Source(account) as source:
             async with source.users([range(bucket, bucket + 1)]) as stream:
                 async for lines in stream.blocks():
                     for line in lines:

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from replica.caller import problem_of
-from replica.life.model import Life
+from replica.life.model import BothSides, Life
 from replica.parked.bodies import ParkedBody
 from replica.refusals import Refusal
 
@@ -30,6 +30,17 @@ class FieldBody(_Body):
     source: Any = Field(description="null if the source has none, or was not asked")
     replica: Any = Field(description="null if there is no row")
     is_equal: bool | None = Field(description="null if the source was not asked")
+    is_hidden: bool = Field(
+        False, description="both values are left out: only administrators see addresses"
+    )
+
+    @classmethod
+    def of(cls, both: BothSides, *, shows_addresses: bool) -> Self:
+        """Convert a field; an address may be left out."""
+        body = cls.model_validate(both)
+        if both.field != "email" or shows_addresses:
+            return body
+        return body.model_copy(update={"source": None, "replica": None, "is_hidden": True})
 
 
 class AnswerBody(_Body):
@@ -71,16 +82,30 @@ class LifeBody(_Body):
     waiting: int = Field(description="messages of the user that wait by themselves")
 
     @classmethod
-    def of(cls, user_id: UUID, life: Life) -> Self:
+    def of(cls, user_id: UUID, life: Life, *, shows_addresses: bool) -> Self:
         """Convert a life."""
         return cls(
             id=user_id,
             source_error=life.unasked,
             unpublished=None if life.source is None else life.source.is_unpublished,
             differs=None if life.differs is None else str(life.differs),
-            fields=[FieldBody.model_validate(each) for each in life.fields],
+            fields=[FieldBody.of(each, shows_addresses=shows_addresses) for each in life.fields],
             applied_at=life.here.applied_at,
             answer=AnswerBody.of(life.refused) if life.decides else None,
             parked=[ParkedBody.model_validate(each) for each in life.here.parked],
             waiting=life.here.waiting,
         )
+
+
+class FoundBody(_Body):
+    """A user who was found in the replica."""
+
+    id: UUID
+    version: int
+    deleted_at: datetime | None
+
+
+class FoundUsersBody(_Body):
+    """The first users who were found, in the order of ids."""
+
+    items: list[FoundBody]

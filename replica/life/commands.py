@@ -1,5 +1,7 @@
-"""The commands ``users …`` that each service with a replica has: ``life``."""
+"""The commands ``users …`` that each service with a replica has: ``life`` and ``find``."""
 
+from contextlib import aclosing
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
@@ -10,13 +12,18 @@ from replica.parked.commands import printable, summary_line
 from service_kit.database.commands import on_database
 from service_kit.process.errors import OperatorError
 from service_kit.process.id_lists import argument, user_id
+from service_kit.process.id_prefixes import ids_between
 from service_kit.process.load import load
 from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
+from service_kit.process.times import time_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from replica.life.bodies import LifeBody
+    from replica.life.find import Found
     from replica.life.model import Life
     from replica.service import Service
 
@@ -37,6 +44,7 @@ def users_commands(command: str, own: typer.Typer | None) -> typer.Typer:
     app.command(
         "life", epilog=f"Example: {command} users life 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52"
     )(show_life)
+    app.command("find", epilog=f"Example: {command} users find 0b6f1c1e")(find_users)
     return app
 
 
@@ -57,24 +65,67 @@ def show_life(
     Also what of them is parked or waits. If the source cannot be asked, its side is missing, and
     the output says why. Nothing is changed. `auth-service users life` shows the source's end.
     """
+    from replica.life.at_source import SECONDS_MAX
     from replica.life.bodies import LifeBody
     from replica.life.read import life
+    from replica.source_client import Account
 
     service: Service = context.obj()
     settings, asked = load(service.reconcile), UUID(user)
 
     async def read(engine: "AsyncEngine") -> "Life":
-        return await life(service.replica, settings, engine, asked)
+        if not settings.can_reconcile:
+            return await life(service.replica, settings, None, engine, asked)
+        async with aclosing(Account(settings, silence_seconds=SECONDS_MAX)) as account:
+            return await life(service.replica, settings, account, engine, asked)
 
     # Not the settings of comparisons, which need a session of their own.
     found = on_database(load(service.database), read)
     if found.is_unknown:
         raise OperatorError("no user has this id, neither here nor at the source")
-    body = LifeBody.of(asked, found)
+    body = LifeBody.of(asked, found, shows_addresses=True)
     if as_json:
         print(body.model_dump_json())
     else:
         _print(body)
+
+
+def _prefix(text: str) -> str:
+    if ids_between(text) is None:
+        raise typer.BadParameter("give three or more hexadecimal digits of an id")
+    return text
+
+
+@failing_with_a_sentence
+def find_users(
+    context: typer.Context,
+    prefix: Annotated[
+        str,
+        typer.Argument(parser=_prefix, metavar="PREFIX", help="First digits of the id."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Find users here by the first digits of their id.
+
+    At most twenty, also deleted ones. `auth-service users find` finds them by address too.
+    """
+    from replica.life.find import find
+
+    service: Service = context.obj()
+
+    async def read(engine: "AsyncEngine") -> "Sequence[Found]":
+        async with engine.connect() as connection:
+            return await find(service.replica, connection, prefix)
+
+    found = on_database(load(service.database), read)
+    if as_json:
+        show({"items": [asdict(user) for user in found]}, as_json=True)
+    elif not found:
+        raise OperatorError("no user here has an id that begins like this")
+    else:
+        for user in found:
+            deleted = "" if user.deleted_at is None else f"  deleted {time_text(user.deleted_at)}"
+            print(f"{user.id}  version {user.version}{deleted}")
 
 
 def _print(body: "LifeBody") -> None:

@@ -19,7 +19,8 @@ from replica.life.model import AtSource, Here, Life, life_of
 from replica.parked.read import parked_list
 from replica.reconcile import runs
 from replica.reconcile.model import CouldNotCompare
-from replica.settings import ReconcileSettings
+from replica.settings import SourceSettings
+from replica.source_client import Account
 from replica.table import Replica
 
 PARKED_SHOWN_MAX: Final = 20
@@ -27,15 +28,23 @@ PARKED_SHOWN_MAX: Final = 20
 
 
 async def life(
-    replica: Replica, settings: ReconcileSettings, engine: AsyncEngine, user_id: UUID
+    replica: Replica,
+    settings: SourceSettings,
+    account: Account | None,
+    engine: AsyncEngine,
+    user_id: UUID,
 ) -> Life:
-    """The life of a user; a source that is away leaves out its side, and says why."""
+    """The life of a user; a source that is away leaves out its side, and says why.
+
+    Parameters:
+        account: at the source; None if the settings name none.
+    """
     async with engine.connect() as connection:
         before = await _row(replica, connection, user_id)
         follows = await runs.source_followed(connection)
     source: AtSource | str
     try:
-        source = await at_source(replica, settings, user_id, follows=follows)
+        source = await at_source(replica, settings, account, user_id, follows=follows)
     except CouldNotCompare as error:
         source = str(error)
     async with engine.connect() as connection:

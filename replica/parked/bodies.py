@@ -26,6 +26,7 @@ class ParkedBody(_Body):
         description="null without an identifiable user; the message expires then"
     )
     event_type: str | None = Field(description="from its headers", examples=["user.updated"])
+    event_id: UUID | None = Field(description="from its headers")
     attempts: int
     first_failed_at: datetime
     last_failed_at: datetime

@@ -22,8 +22,8 @@ class NoSuchMessage(OperatorError):
 class ParkedMessage:
     """A parked message without its content.
 
-    ``user_id`` is None without an identifiable user, ``event_type`` if the headers have none;
-    ``erased`` means that the body was erased because the user was deleted.
+    ``user_id`` is None without an identifiable user, ``event_type`` and ``event_id`` if the headers
+    have none; ``erased`` means that the body was erased because the user was deleted.
     """
 
     id: int
@@ -31,6 +31,7 @@ class ParkedMessage:
     error: str
     user_id: UUID | None
     event_type: str | None
+    event_id: UUID | None
     attempts: int
     first_failed_at: datetime
     last_failed_at: datetime

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.events.envelope import legible_type
+from contracts.events.envelope import legible_ids, legible_type
 from replica.inbox.stored import Carrier
 from replica.inbox.table import parked_messages
 from replica.parked.model import NoSuchMessage, ParkedMessage, WholeMessage
@@ -112,7 +112,13 @@ def _matching(query: Select[Any], before: int | None, reason: str | None) -> Sel
 def _summary(row: RowMapping) -> dict[str, Any]:
     """Return the values of a ``ParkedMessage``."""
     summary = {name: row[name] for name in _SUMMARY_NAMES}
-    return {**summary, "event_type": legible_type(Carrier.of(row["properties"], None))}
+    carrier = Carrier.of(row["properties"], None)
+    event_id = legible_ids(carrier).get("event_id")
+    return {
+        **summary,
+        "event_type": legible_type(carrier),
+        "event_id": None if event_id is None else UUID(event_id),
+    }
 
 
 def _shown(body: bytes, *, of: int) -> tuple[str, str]:

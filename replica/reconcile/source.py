@@ -62,13 +62,21 @@ def digests_as_agreed() -> Iterator[None]:
 class Source:
     """The source's endpoints for replicas.
 
+    Parameters:
+        asking: the settings of an account for these requests alone, or an account that others
+            use too, which stays open.
+
     Raises:
         CouldNotCompare: the settings name no source.
     """
 
-    def __init__(self, settings: ReconcileSettings) -> None:
+    def __init__(self, asking: ReconcileSettings | Account) -> None:
+        self._is_shared = isinstance(asking, Account)
+        if isinstance(asking, Account):
+            self._account = asking
+            return
         with _or_no_verdict():
-            self._account = Account(settings, silence_seconds=settings.reconcile_silence_seconds)
+            self._account = Account(asking, silence_seconds=asking.reconcile_silence_seconds)
 
     async def __aenter__(self) -> Self:
         """Nothing is asked yet."""
@@ -80,8 +88,9 @@ class Source:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the connections."""
-        await self._account.close()
+        """Close the connections, unless others use them."""
+        if not self._is_shared:
+            await self._account.aclose()
 
     async def digests(
         self,

@@ -94,7 +94,7 @@ async def account(source: Played, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     )
     account = Account(settings, silence_seconds=10)
     yield account
-    await account.close()
+    await account.aclose()
 
 
 async def ask(account: Account, scope: str = "a:b") -> bytes:
@@ -135,7 +135,7 @@ async def test_a_key_that_is_replaced_in_its_file_is_used(
         await ask(account, "e:f")
     files["BLOG_API_KEY"].write_text("third")
     await ask(account, "e:f")
-    await account.close()
+    await account.aclose()
 
     shown = [b64decode(shown.split()[1]).decode() for path, shown in source.asked if path == TOKEN]
     assert shown == ["svc_blog:secret", "svc_blog:another", "svc_blog:third"]
@@ -244,7 +244,7 @@ async def test_what_fails_names_the_settings_of_the_service_that_asks(source: Pl
         account = Account(asking, silence_seconds=10)
         with pytest.raises(NoResponse, match=named):
             await ask(account)
-        await account.close()
+        await account.aclose()
 
 
 def test_without_settings_there_is_no_account() -> None:

@@ -124,6 +124,7 @@ async def test_an_event_that_is_not_published_is_shown(pair: Pair, asking: Comma
         "source": "disabled",
         "replica": "active",
         "is_equal": False,
+        "is_hidden": False,
     }
 
 
@@ -198,7 +199,7 @@ def test_a_replica_without_a_status_does_not_decide() -> None:
 
     assert [each.field for each in found.fields] == [*row]
     assert (found.differs, found.refused, found.decides) == (None, None, False)
-    assert LifeBody.of(state.id, found).answer is None
+    assert LifeBody.of(state.id, found, shows_addresses=True).answer is None
 
 
 def test_deletion_outranks_disabling_and_that_revocation() -> None:

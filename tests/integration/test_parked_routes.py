@@ -36,7 +36,8 @@ async def blog(people: People) -> People:
 
 async def test_the_list_shows_messages_and_reasons(blog: People) -> None:
     state = a_state()
-    first, second = await park_deliveries(blog.engine, a_delivery(an_event(state)), rubbish())
+    event = an_event(state)
+    first, second = await park_deliveries(blog.engine, a_delivery(event), rubbish())
     [row, _] = await parked(blog.engine)
 
     answer = await blog.client.get(LIST)
@@ -52,6 +53,7 @@ async def test_the_list_shows_messages_and_reasons(blog: People) -> None:
         "error": UNTIL_NOW[1],
         "user_id": str(state.id),
         "event_type": "user.updated",
+        "event_id": str(event.id),
         "attempts": 1,
         "erased": False,
     }

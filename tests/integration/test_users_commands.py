@@ -430,6 +430,26 @@ class TestLife:
         assert [each["version"] for each in shown] == list(range(VERSIONS_SHOWN_MAX, 0, -1))
 
 
+class TestFind:
+    async def test_by_the_beginning_of_an_id_or_address(self, users: Commands) -> None:
+        """It is in the audit log, by ids."""
+        made = json.loads((await users.done("create-admin", ROOT, "--json")).stdout)
+
+        by_address = await users.done("find", ROOT[:4].upper())
+        by_id = await users.done("find", made["id"][:8], "--json")
+        nobody = await users("find", "nobody@")
+        short = await users("find", "ro")
+
+        assert by_address.stdout == f"{made['id']}  active    {ROOT}\n"
+        found = {"id": made["id"], "email": ROOT, "status": "active"}
+        assert json.loads(by_id.stdout) == {"items": [found]}
+        assert (nobody.returncode, nobody.stdout, len(nobody.stderr.splitlines())) == (1, "", 1)
+        assert short.returncode == 2
+        entries = await users.fetch("SELECT * FROM audit_log WHERE action = 'users_searched'")
+        assert {entry.actor for entry in entries} == {"operator:op"}
+        assert [entry.details["found"] for entry in entries] == [[made["id"]], [made["id"]], []]
+
+
 class TestErase:
     async def test_users_are_erased_as_if_they_had_done_it(self, users: Commands) -> None:
         """Tombstones and events; their addresses are nowhere any more."""
