@@ -78,7 +78,7 @@ from auth_service.users.model import (
 from auth_service.users.password_policy import WeakPassword
 from auth_service.users.passwords import HashingBusy, Passwords
 from contracts.tokens import KeysUnavailable
-from service_kit.database.engines import autocommitting, pooled
+from service_kit.database.engines import aside, autocommitting, pooled
 from service_kit.http import problems
 from service_kit.http.app import add_routers, new_app
 from service_kit.http.bearer import invalid_token
@@ -125,19 +125,20 @@ REFUSALS: Refusals = {
 
 def create_app(settings: ApiSettings) -> FastAPI:
     """Create the auth API, which connects to its database on first use, and never to the broker."""
-    engine = pooled(settings)
+    engine, beside_requests = pooled(settings), aside(settings)
     secrets = settings.secrets
     context = Context(
         settings=settings,
         engine=engine,
         reads=autocommitting(engine),
+        beside_requests=beside_requests,
         secrets=secrets,
         passwords=Passwords(
             threads=settings.hashing_threads,
             waiting_max=settings.hashing_waiting_max,
             firebase_signer_key=settings.firebase_key,
         ),
-        keys=KeyRing(engine, settings),
+        keys=KeyRing(beside_requests, settings),
         throttle=Throttle(engine, secrets),
         mail=MailSender(engine, settings) if settings.can_mail else None,
         snapshots=Snapshots(settings),
@@ -154,6 +155,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         await context.tails.close()
         context.passwords.close()
         await engine.dispose()
+        await beside_requests.dispose()
 
     app = new_app(
         "auth_service",

@@ -26,6 +26,8 @@ class Context:
     engine: AsyncEngine
     reads: AsyncEngine
     """The same connections, for reads of one statement, outside any transaction."""
+    beside_requests: AsyncEngine
+    """A connection of its own for probes and keys, which must not wait for those of requests."""
     secrets: Secrets
     passwords: Passwords
     keys: KeyRing
@@ -38,7 +40,7 @@ class Context:
 
     async def ready(self) -> None:
         """Raise unless requests can be served: there is a database, and a key to sign with."""
-        await ping(self.engine)
+        await ping(self.beside_requests)
         await self.keys.ready()
 
 

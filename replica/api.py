@@ -37,7 +37,7 @@ from replica.tail import routes as tail
 from replica.tail.read import SettledReader
 from replica.users import routes as users
 from service_kit.database.away import require_writable
-from service_kit.database.engines import pooled
+from service_kit.database.engines import aside, pooled
 from service_kit.http import problems
 from service_kit.http.app import add_routers
 from service_kit.http.openapi import documented
@@ -68,6 +68,7 @@ class ReplicaApi:
         if missing := [name for name in (*FIELDS, APPLIED_AT) if name not in replica.table.c]:
             raise NotAReplica(f"an API needs the columns {', '.join(missing)} in {replica.name}")
         self.engine: Final = pooled(settings)
+        self._beside_requests: Final = aside(settings)  # for probes
         self.caught_up: Final = CaughtUp(self.engine, replica)
         self.tails: Final = Tails(partial(SettledReader.start, self.engine), settings)
         self.verifier: Final = _verifier(settings)
@@ -88,6 +89,7 @@ class ReplicaApi:
         if self.source is not None:
             await self.source.aclose()
         await self.engine.dispose()
+        await self._beside_requests.dispose()
 
     def add_routes(self, app: FastAPI) -> None:
         """Add the routes for operators and administrators, the console, probes and metrics."""
@@ -112,7 +114,7 @@ class ReplicaApi:
         app.router.routes.extend(health_routes(ready=self._ready, refresh=refresh))
 
     async def _ready(self) -> str | None:
-        async with self.engine.connect() as connection:
+        async with self._beside_requests.connect() as connection:
             await require_writable(connection)
             incomplete = await why_degraded(self._replica, connection)
             longest = self._settings.heartbeat_seconds_max

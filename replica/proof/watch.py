@@ -42,7 +42,7 @@ from replica.reconcile.schedule import NEVER, reason_due
 from replica.reconcile.source import Source
 from replica.settings import ConsumerSettings
 from replica.table import Replica
-from service_kit.database.engines import pooled
+from service_kit.database.engines import aside
 from service_kit.database.locks import advisory_lock
 from service_kit.database.rounds import repeat
 
@@ -65,7 +65,7 @@ async def prove_continuously(
     every = min(LOOK_EVERY_SECONDS_MAX, interval_seconds(settings.heartbeat_seconds_max) / 2)
     if not settings.makes_proofs:
         await repeat("proof", lambda: _stay_off(engine), every_seconds=every)
-    own = pooled(settings.model_copy(update={"database_connections_max": 1}))
+    own = aside(settings)
     try:
         async with Source(settings) as source:
             watch = _Watch(replica, settings, engine, own, source)

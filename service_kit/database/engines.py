@@ -92,8 +92,16 @@ class Database(Protocol):
         """The longest wait of a request for a lock."""
 
 
-def pooled(settings: Database) -> AsyncEngine:
-    """Make an engine of bounded size, with the limits of requests; it connects on first use."""
+def aside(settings: Database) -> AsyncEngine:
+    """Make an engine of one connection, for what must not wait behind requests, such as probes."""
+    return pooled(settings, connections=1)
+
+
+def pooled(settings: Database, *, connections: int | None = None) -> AsyncEngine:
+    """Make an engine of bounded size, with the limits of requests; it connects on first use.
+
+    ``connections`` is its size; by default, as the settings say.
+    """
     session = Session(
         settings.application_name,
         settings.database_schema,
@@ -107,7 +115,7 @@ def pooled(settings: Database) -> AsyncEngine:
         settings.database_url,
         session,
         command_seconds=seconds + GRACE_SECONDS,
-        pool_size=settings.database_connections_max,
+        pool_size=connections or settings.database_connections_max,
         max_overflow=0,
         pool_timeout=seconds,
     )

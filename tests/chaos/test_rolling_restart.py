@@ -24,8 +24,8 @@ STOP_SECONDS_MAX = 30
 """After that, orchestrators kill."""
 
 REQUESTS_PER_SECOND = 20
-"""What one instance can bear while other tests share its cores. A saturated one answers health
-checks late, so that a proxy takes out the only instance that is left."""
+"""What one instance can bear while other tests share its cores. Without any core to spare it
+answers health checks late, so that a proxy takes out the only instance that is left."""
 
 AWAY_SECONDS = 5
 """While a new release is put in place: longer than HAProxy repeats its attempts to connect."""
