@@ -23,7 +23,9 @@ from local.postgres_server import PostgresServer
 from service_kit.process.version import VERSION
 from tests.support.auth_api import bearer, signed_up
 from tests.support.builders import SOURCE
+from tests.support.collector import collecting
 from tests.support.databases import ROOT, SERVICES
+from tests.support.eventually import eventually
 from tests.support.processes import Process, run
 from tests.support.programs import ran
 
@@ -72,6 +74,17 @@ class Installed:
         assert ended.returncode == 0, (command, ended.stdout + ended.stderr)
         return ended
 
+    def made_by(self, *command: str) -> None:
+        """Run a command that makes or changes the environment."""
+        variables = {key: os.environ[key] for key in os.environ if not key.startswith("PYTHON")}
+        ended = ran(*command, env=variables, cwd=self.folder, timeout=INSTALL_SECONDS_MAX)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+    def pip(self, *arguments: str) -> None:
+        """Install packages."""
+        quiet = ("-qq", "--disable-pip-version-check", "--no-compile")
+        self.made_by(str(self.bin / "python"), "-m", "pip", "install", *quiet, *arguments)
+
     def process(self, command: str, **settings: str) -> Process:
         """Return one of its processes, not started."""
         log = self.folder.parent / f"{command.replace(' ', '-')}.log"
@@ -99,20 +112,10 @@ def installed(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Ins
     folder = tmp_path_factory.mktemp("installed")
     installed = Installed(folder / "venv/bin", folder / "empty")
     installed.folder.mkdir()
-    variables = {key: os.environ[key] for key in os.environ if not key.startswith("PYTHON")}
-    for command in (
-        [sys.executable, "-m", "venv", str(folder / "venv")],
-        pip(installed, "--require-hashes", "-r", str(release.sources / "requirements.txt")),
-        pip(installed, "--no-deps", "--no-index", str(release.wheel)),
-    ):
-        ended = ran(*command, env=variables, cwd=installed.folder, timeout=INSTALL_SECONDS_MAX)
-        assert ended.returncode == 0, ended.stdout + ended.stderr
+    installed.made_by(sys.executable, "-m", "venv", str(folder / "venv"))
+    installed.pip("--require-hashes", "-r", str(release.sources / "requirements.txt"))
+    installed.pip("--no-deps", "--no-index", str(release.wheel))
     return installed
-
-
-def pip(installed: Installed, *arguments: str) -> list[str]:
-    quiet = ("-qq", "--disable-pip-version-check", "--no-compile")
-    return [str(installed.bin / "python"), "-m", "pip", "install", *quiet, *arguments]
 
 
 @pytest.fixture
@@ -145,7 +148,7 @@ def test_the_source_archive_has_what_a_reader_needs_and_nothing_of_this_machine(
     """Documents, tests and locks; no virtual environment, no data and no setting of ours."""
     there = {path.name for path in release.sources.iterdir()}
     assert there >= {"README.md", "CHANGELOG.md", "LICENSE", "SECURITY.md", "Makefile", "docs"}
-    assert there >= {"tests", "requirements.txt", "requirements-dev.txt", "docker-compose.yml"}
+    assert there >= {"tests", "requirements.txt", "requirements-otel.txt", "docker-compose.yml"}
     assert not there & {".venv", ".local", ".git", ".env"}
 
 
@@ -216,6 +219,38 @@ async def test_an_installed_release_works_without_the_checkout(
     finally:
         auth_api.kill()
         blog_api.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * INSTALL_SECONDS_MAX)
+async def test_the_lock_of_the_extra_has_what_sends_spans(
+    release: Release, installed: Installed, private_pem: str
+) -> None:
+    """As docs/telemetry.md says; without it, a process that is to send them does not start."""
+    settings = {
+        "AUTH_DATABASE_URL": "postgresql://auth@127.0.0.1:1/auth",  # no request needs it
+        "AUTH_PORT": str(free_port()),
+        "AUTH_ISSUER": SOURCE,
+        "AUTH_PRIVATE_KEY": private_pem,
+    }
+    url = f"http://127.0.0.1:{settings['AUTH_PORT']}"
+    with collecting() as collector:
+        api = installed.process("auth-service api", **settings, **collector.environment)
+        api.start()
+        assert await api.ended() == 2
+        assert "install usersync[otel]" in api.log.read_text()
+
+        installed.pip("--require-hashes", "-r", str(release.sources / "requirements-otel.txt"))
+        installed.pip("--no-deps", "--no-index", f"{release.wheel}[otel]")
+        installed.run("python", "-m", "pip", "check")
+        try:
+            api.start()
+            await api.is_ready(f"{url}/livez", within=60)
+            async with httpx.AsyncClient(base_url=url, trust_env=False) as auth:
+                assert (await auth.get("/v1/me")).status_code == 401
+            await eventually(lambda: collector.named("GET /v1/me"))
+        finally:
+            api.kill()
 
 
 def assert_found(response: httpx.Response) -> None:
