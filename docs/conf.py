@@ -14,7 +14,7 @@ extensions = ["myst_parser", "api_reference", "contract_pages"]
 
 root_doc = "docs/index"
 include_patterns = ["*.md", "contracts/**.md", "docs/**", "examples/**.md"]
-exclude_patterns = [".*"]
+exclude_patterns = [".*", "**/node_modules"]
 suppress_warnings = ["misc.highlighting_failure"]  # Pygments knows no HAProxy configuration
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline", "tasklist"]  # attributes: badges of contract_pages

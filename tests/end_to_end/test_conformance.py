@@ -1,6 +1,8 @@
 """The conformance kit accepts our own consumers, and names what others do wrong."""
 
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -55,7 +57,7 @@ def differing(said: list[str]) -> list[str]:
 
 
 @pytest.fixture
-def newsletter_url(postgres: PostgresServer) -> Iterator[str]:
+def empty_url(postgres: PostgresServer) -> Iterator[str]:
     name = f"test_conformance_{uuid4().hex[:12]}"
     postgres.create_database(name)
     yield make_url(postgres.url(name)).set(drivername="postgresql").render_as_string(False)
@@ -96,11 +98,11 @@ async def test_the_blog_conforms_and_what_another_does_wrong_is_named(
 
 
 async def test_the_newsletter_conforms_with_fewer_columns(
-    newsletter_url: str, amqp_url: str, tmp_path: Path
+    empty_url: str, amqp_url: str, tmp_path: Path
 ) -> None:
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "NEWSLETTER_DATABASE_URL": newsletter_url,
+        "NEWSLETTER_DATABASE_URL": empty_url,
         "NEWSLETTER_AMQP_URL": as_consumer(amqp_url, "newsletter"),
         "NEWSLETTER_CONSUMER_PORT": str(free_port()),
     }
@@ -110,9 +112,43 @@ async def test_the_newsletter_conforms_with_fewer_columns(
         tested = UnderTest(
             amqp=amqp_url,
             service="newsletter",
-            table=lines_of(newsletter_url, "SELECT row_to_json(readers) FROM readers"),
-            parked=lines_of(newsletter_url, PARKED),
+            table=lines_of(empty_url, "SELECT row_to_json(readers) FROM readers"),
+            parked=lines_of(empty_url, PARKED),
         )
         said = await tried(tested)
         assert differing(said) == []
         assert said[-2:] == ["tokens: not compared", "digests: not compared"]
+
+
+@pytest.mark.slow  # it needs Node, and fetches three libraries
+async def test_the_consumer_in_node_conforms(empty_url: str, amqp_url: str, tmp_path: Path) -> None:
+    """It shares no code with ours, so the vectors and the descriptions are enough to write one."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.fail("examples/node_consumer needs Node 20 or newer with npm; install both")
+    folder = tmp_path / "node_consumer"
+    shutil.copytree(EXAMPLES / "node_consumer", folder, ignore=shutil.ignore_patterns("node_mod*"))
+    environment = os.environ | {
+        "SEARCH_DATABASE_URL": empty_url,
+        "SEARCH_AMQP_URL": as_consumer(amqp_url, "search"),
+        # Without network it fails within seconds, and not after minutes.
+        "npm_config_fetch_retry_mintimeout": "1000",
+        "npm_config_fetch_retry_maxtimeout": "5000",
+    }
+    async with shell_in(folder, environment) as shell:
+        fetched = await shell.type("npm ci; echo code $?")
+        if not fetched.endswith("code 0"):
+            pytest.fail(f"npm cannot fetch the libraries of examples/node_consumer:\n{fetched}")
+        await shell.type("node consumer.js > log 2>&1 &")
+        node = shlex.join(["env", f"SEARCH_DATABASE_URL={empty_url}", "node"])
+        said = await tried(
+            UnderTest(
+                amqp=amqp_url,
+                service="search",
+                table=f"{node} {folder}/show.js users",
+                parked=f"{node} {folder}/show.js parked",
+                tokens=f"{node} {folder}/conformance.js tokens",
+                digests=f"{node} {folder}/conformance.js digests",
+            )
+        )
+        assert differing(said) == []
+        assert not [line for line in said if "not compared" in line]

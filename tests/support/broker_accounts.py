@@ -7,7 +7,7 @@ from contracts.events.accounts import RELAY, consumer, definitions, users
 from local.broker import Broker, as_user
 from local.paths import CHECKOUT
 
-CONSUMERS: Final = ("blog", "newsletter")
+CONSUMERS: Final = ("blog", "newsletter", "search")
 _PREFIX: Final = f"test-{CHECKOUT}-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}-"
 """Users belong to the whole broker: each test worker has its own."""
 _PASSWORD: Final = "test"
