@@ -86,6 +86,14 @@ def demo(
 
 
 @app.command()
+def faults() -> None:
+    """Serve the faults of the console's page "Break it"; `make up` runs this."""
+    from local.faults.serve import serve_faults
+
+    serve_faults()
+
+
+@app.command()
 def service(name: str) -> None:
     """Create a broker account and a database for a service of your own; print shell exports."""
     from local.new_service import exports

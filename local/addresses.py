@@ -33,6 +33,7 @@ class Ports:
     relay: int = 8011
     blog: int = 8002
     consumer: int = 8012
+    faults: int = 8013
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Addresses:
             "BLOG_JWKS_URL": f"{url(self.ports.auth)}/.well-known/jwks.json",
             "BLOG_PUBLIC_KEY": str(PUBLIC_KEY),
             "BLOG_DOCS": "true",
+            "BLOG_FAULTS_URL": url(self.ports.faults),
             **account_settings(),
         }
         return {name: value for name, value in found.items() if name.startswith(prefix)}

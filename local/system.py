@@ -4,6 +4,8 @@ Guarantees: `up` is idempotent, even in parallel: running processes are left alo
 started. `down` stops only what was started here, and keeps all data.
 """
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -88,7 +90,7 @@ def down() -> None:
 
 
 def processes(addresses: Addresses) -> list[BackgroundProcess]:
-    """Return the four processes, in the order in which they start."""
+    """Return the four processes and the fault injector, in the order in which they start."""
     ports = addresses.ports
 
     def settings(service: str, kind: str) -> dict[str, str]:
@@ -96,7 +98,7 @@ def processes(addresses: Addresses) -> list[BackgroundProcess]:
         prefix = service.upper()
         return addresses.settings(f"{prefix}_") | addresses.role_of(prefix, kind)
 
-    return [
+    services = [
         BackgroundProcess(name, (f"{service}-service", kind), settings(service, kind), port)
         for name, service, kind, port in (
             ("auth-api", "auth", "api", ports.auth),
@@ -105,10 +107,20 @@ def processes(addresses: Addresses) -> list[BackgroundProcess]:
             ("consumer", "blog", "consumer", ports.consumer),
         )
     ]
+    return [*services, _fault_injector(addresses)]
+
+
+def _fault_injector(addresses: Addresses) -> BackgroundProcess:
+    """Return the process behind the console's page *Break it*; it reads the addresses itself."""
+    told = json.dumps(asdict(addresses), sort_keys=True).encode()
+    # So that it starts again with other addresses: they say which servers are ours to break.
+    settings = {"LOCAL_ADDRESSES": hashlib.sha256(told).hexdigest()}
+    command = ("python", "-m", "local", "faults")
+    return BackgroundProcess("faults", command, settings, addresses.ports.faults)
 
 
 def process(name: str) -> BackgroundProcess:
-    """Return one process by name: auth-api, relay, blog-api, consumer.
+    """Return one process by name: auth-api, relay, blog-api, consumer, faults.
 
     Raises:
         LocalError: there is no such process, or the system was never started.

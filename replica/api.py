@@ -110,7 +110,9 @@ class ReplicaApi:
             self.engine,
             heartbeat_seconds_max=self._settings.heartbeat_seconds_max,
         )
-        app.router.routes.extend(console.routes(self._settings.auth_address))
+        app.router.routes.extend(
+            console.routes(self._settings.auth_address, self._settings.faults_url)
+        )
         app.router.routes.extend(health_routes(ready=self._ready, refresh=refresh))
 
     async def _ready(self) -> str | None:

@@ -29,6 +29,7 @@ from service_kit.process.setting_types import (
     Audience,
     HttpUrl,
     Issuer,
+    LoopbackUrl,
     Port,
     PublicUrl,
     public_url,
@@ -140,6 +141,9 @@ class ApiSettings(TailSettings, HttpSettings, SourceSettings):
     # Where browsers find the auth service: pages send passwords there and nowhere else. Default:
     # the issuer; that is a name which never changes, while addresses do.
     auth_public_url: PublicUrl | None = None
+    # Where the console's page "Break it" finds the fault injector of `make up`; without it there is
+    # no such page. On this machine alone: nothing that serves others is to be broken by a button.
+    faults_url: LoopbackUrl | None = None
     # Where the issuer publishes its keys: they may change, and a revoked one is dropped.
     jwks_url: HttpUrl | None = None
     # The issuer's one key; with an address as well, what counts until its first response.

@@ -19,7 +19,9 @@ const STREAM = "text/event-stream";
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
 const AUTH = document.querySelector('meta[name="auth"]').content;
-const ADDRESSES = { auth: AUTH, blog: "" };
+// The console of `make up` also talks to a fault injector.
+const FAULTS = document.querySelector('meta[name="faults"]')?.content;
+const ADDRESSES = { auth: AUTH, blog: "", faults: FAULTS };
 
 /** An error response of a service; `code` is stable, the texts are for people. */
 export class Problem extends Error {
@@ -34,7 +36,7 @@ export class Problem extends Error {
   }
 }
 
-/** A service, "auth" or "blog", did not respond, or something in between responded for it. */
+/** A service, "auth", "blog" or "faults", did not respond, or something in between responded for it. */
 export class Unreachable extends Error {
   constructor(service) {
     super(`the ${service} service cannot be reached`);
@@ -139,8 +141,9 @@ export async function deleteAccount(password) {
 }
 
 /**
- * Call `service`, "auth" or "blog"; resolves to the body of the response, null if it is empty, or a
- * Blob if it is an archive. A stream of events resolves to the Response, whose body is still coming.
+ * Call `service`, "auth", "blog" or "faults"; resolves to the body of the response, null if it is
+ * empty, or a Blob if it is an archive. A stream of events resolves to the Response, whose body is
+ * still coming.
  *
  * Throws Problem, Unreachable, or the reason for which `signal` was aborted.
  */

@@ -76,6 +76,7 @@ The system keeps running.
   the page      {blog}/            sign up there
   the console   {blog}/console     for operators; this makes you one:
                 eval "$(make env)" && {admin}
+  break it      {blog}/console/break, with a stopwatch
   next          README.md has the same with curl, and how to damage and repair the copy
   also          make status, make logs, make down"""
 

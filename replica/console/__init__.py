@@ -14,14 +14,22 @@ from service_kit.http.static_pages import framed_routes
 PAGES: Final = {"/console": "pipe", "/console/users": "users", "/console/events": "events"}
 """The name of each page by its path: ``NAME.html`` is its content, ``NAME.js`` its script."""
 
+BREAK_IT: Final = {"/console/break": "break"}
+"""The page that is served only beside a fault injector."""
 
-def routes(auth_address: str) -> list[Route]:
-    """Return the routes of the console; browsers reach the auth service at ``auth_address``."""
+
+def routes(auth_address: str, faults_address: str | None = None) -> list[Route]:
+    """Return the routes of the console.
+
+    Parameters:
+        auth_address: where browsers reach the auth service.
+        faults_address: where they reach the fault injector of ``make up``, if there is one.
+    """
     return framed_routes(
         __name__,
         frame="frame.html",
-        pages=PAGES,
+        pages=PAGES | (BREAK_IT if faults_address else {}),
         files_at="/console/",
-        connect_to=[auth_address],
-        values={"auth": auth_address},
+        connect_to=[auth_address, *([faults_address] if faults_address else [])],
+        values={"auth": auth_address, "faults": faults_address or ""},
     )

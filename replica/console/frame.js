@@ -4,7 +4,7 @@
 // revoked. This is only about what is visible: the services enforce the roles.
 //
 // A page is NAME.html, with its content in `<template id="page">`, and NAME.js, which calls
-// `openPage`. The link to it in frame.html says which roles open it.
+// `openPage`. The link to it in frame.html says which roles open it, and which other process it needs.
 
 import { call, reloadUser, restore, session, signIn, signOut } from "/web/session.js";
 import { setAttr, setMessage, setText } from "./render.js";
@@ -25,7 +25,8 @@ const main = place("main");
 const links = [...document.querySelectorAll("#pages a")];
 const own = links.find((link) => link.pathname === location.pathname);
 const rolesOf = (link) => link.dataset.roles.split(" ");
-const isAllowed = (link) => rolesOf(link).some(hasRole);
+const isServed = ({ dataset: { needs } }) => !needs || document.querySelector(`meta[name="${needs}"]`).content !== "";
+const isAllowed = (link) => isServed(link) && rolesOf(link).some(hasRole);
 const needed = `the ${rolesOf(own).join(" or ")} role`;
 
 let run = null; // what the page does once it is open

@@ -59,7 +59,11 @@ export function actor(text) {
   return id === session.user?.id ? "you" : text;
 }
 
-const AWAY = { auth: "The auth service is not responding.", blog: "The blog service is not responding." };
+const AWAY = {
+  auth: "The auth service is not responding.",
+  blog: "The blog service is not responding.",
+  faults: "The fault injector is not responding. Run make up.",
+};
 
 const BY_CODE = {
   invalid_credentials: "E-mail or password is wrong.",

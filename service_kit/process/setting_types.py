@@ -101,6 +101,17 @@ def public_url(url: str) -> str:
     return url.rstrip("/")
 
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _on_loopback(url: str) -> str:
+    """Check a URL that only this machine's browsers can reach."""
+    parts = urlsplit(public_url(url))
+    if parts.scheme != "http" or parts.hostname not in _LOOPBACK or parts.path:
+        raise ValueError(f"must be an http:// URL of this machine alone ({', '.join(_LOOPBACK)})")
+    return url.rstrip("/")
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 """A TCP port to listen on."""
 
@@ -115,6 +126,9 @@ AmqpUrls = Annotated[str, AfterValidator(broker_addresses.checked)]
 
 HttpUrl = Annotated[str, AfterValidator(_is_http)]
 """A URL to fetch from; pydantic's own type would add a slash to some."""
+
+LoopbackUrl = Annotated[str, AfterValidator(_on_loopback)]
+"""A URL on this machine, which browsers elsewhere cannot reach."""
 
 PublicUrl = Annotated[str, AfterValidator(public_url)]
 """Where browsers and clients find a service, without a slash at its end."""

@@ -1,51 +1,15 @@
 """The demonstration, on the test's own system: what it breaks heals, and its pictures show it."""
 
-import os
-import signal
-from dataclasses import dataclass
-
-import httpx
-
 from local.addresses import Addresses, Ports
 from local.demo.play import Pace, Play
 from local.demo.run import scene_of
 from local.demo.scene import Mood, Story
 from local.traffic import Traffic
-from local.waiting import wait_until
 from local.watch import Watch
 from tests.support.builders import SOURCE
-from tests.support.system import Member, System
+from tests.support.killable import Killable
+from tests.support.system import System
 from tests.support.whole import running
-
-
-@dataclass
-class Killable:
-    """A consumer of the tests, as the demonstration takes it."""
-
-    member: Member
-
-    @property
-    def pid(self) -> int | None:
-        return self.member.pid if self.member.is_running else None
-
-    def kill(self) -> None:
-        assert self.pid is not None
-        os.kill(self.pid, signal.SIGKILL)
-        self.member.kill()
-
-    def start(self) -> None:
-        self.member.start()
-
-    def wait_until_ready(self) -> None:
-        url = f"{self.member.url}/readyz"
-        assert wait_until(lambda: _responds(url), 60)
-
-
-def _responds(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
 
 
 async def test_the_demonstration_breaks_heals_and_proves(system: System) -> None:

@@ -145,6 +145,25 @@ async def test_each_page_of_the_console_is_linked_and_loads_files_that_exist(
         assert {(await blog.get(file)).status_code for file in loaded} == {200}
 
 
+async def test_the_page_that_breaks_things_is_served_beside_a_fault_injector_alone(
+    blog_url: str, public_pem: str
+) -> None:
+    """By default there is no such page, and no page may call an injector."""
+    faults = "http://127.0.0.1:8013"
+    settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
+    async with blog_api(settings) as client:
+        page, missing = [await client.get(path) for path in ("/console", "/console/break")]
+    async with blog_api(settings.model_copy(update={"faults_url": faults})) as client:
+        beside, served = [await client.get(path) for path in ("/console", "/console/break")]
+
+    assert missing.status_code == 404
+    assert '<meta name="faults" content="">' in page.text
+    assert served.status_code == 200
+    for each in (beside, served):
+        assert f'<meta name="faults" content="{faults}">' in each.text
+        assert f"connect-src 'self' {SOURCE} {faults};" in each.headers["Content-Security-Policy"]
+
+
 async def test_an_unchanged_file_is_not_sent_again(blog: httpx.AsyncClient) -> None:
     """The browser revalidates each time and gets 304 with the original headers."""
     first = await blog.get("/web/app.js")

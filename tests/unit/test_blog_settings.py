@@ -86,6 +86,18 @@ NO_PUBLIC_URLS = """
 """
 
 
+def test_faults_come_from_this_machine_or_not_at_all(complete: Environment) -> None:
+    """So that no deployment has buttons that break it."""
+    complete.set(BLOG_JWKS_URL=URL)
+    assert load(ApiSettings).faults_url is None
+    for own in ("http://127.0.0.1:8013", "http://localhost:8013/", "http://[::1]:8013"):
+        complete.set(BLOG_FAULTS_URL=own)
+        assert load(ApiSettings).faults_url == own.rstrip("/")
+    for other in ("https://127.0.0.1:8013", "http://10.0.0.7:8013", "http://faults.example", "x"):
+        complete.set(BLOG_FAULTS_URL=other)
+        assert complete.refusal(ApiSettings).startswith("BLOG_FAULTS_URL: ")
+
+
 def test_a_public_url_that_browsers_cannot_use_is_refused(complete: Environment) -> None:
     """It may hold no credentials and no policy rules; an issuer like that needs a separate URL."""
     complete.set(BLOG_JWKS_URL=URL)

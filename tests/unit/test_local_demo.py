@@ -25,6 +25,7 @@ def test_the_end_counts_the_living_and_has_the_addresses_of_the_page_and_the_con
 
     assert "http://127.0.0.1:8002/ " in said
     assert "http://127.0.0.1:8002/console " in said
+    assert "http://127.0.0.1:8002/console/break" in said
     assert "create-admin" in said
     assert "README.md" in said
 
