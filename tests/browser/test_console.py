@@ -631,6 +631,69 @@ class TestEvents:
             await expect(page.locator("#events-state")).to_have_text("Type the whole id of a user.")
 
 
+class TestUsers:
+    """Find a user, see both sides of them, and repair them: by keys alone."""
+
+    async def test_a_user_is_found_and_repaired_without_a_mouse(
+        self, visit: Visiting, site: Site, blog: AsyncEngine
+    ) -> None:
+        """On a phone. Their address is in no URL; an operator alone sees none at all."""
+        support, ada = f"root{uuid4().hex[:8]}@example.org", f"lost{uuid4().hex[:8]}@example.org"
+        await site.signed_up(support, "admin", "operator")
+        lost = (await site.signed_up(ada))["user"]["id"]
+        await execute(
+            blog, f"UPDATE users SET status = 'disabled', version = 1 WHERE id = '{lost}'"
+        )
+        async with visit(viewport={"width": 360, "height": 740}) as visitor:
+            page = visitor.page
+            await sign_in(page, support)
+            await page.get_by_role("link", name="Users").press("Enter")
+            await page.get_by_label("E-mail address or id").press_sequentially(ada[:10])
+            await page.keyboard.press("Enter")
+            await expect(page).to_have_url(re.compile(f"/console/users#{lost}$"))
+            life = page.locator("#user-life")
+            await expect(life.get_by_role("heading", name=ada)).to_be_focused()
+            await expect(life).to_contain_text("403 account_disabled")
+            status = life.locator(".sides tr").filter(has_text="status")
+            await expect(status).to_have_text("statusactivedisableddiffers")
+            await expect(life).to_contain_text("user.created")
+            await expect(life).to_contain_text("1 session has not ended")
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+
+            await life.get_by_role("button", name="Compare").press("Enter")
+            outcome = life.locator("#life-outcome")
+            await expect(outcome).to_have_text("Differs: stale.", timeout=SLOW_MS)
+            await expect(outcome).to_be_focused()
+            await life.get_by_role("button", name="Repair").press("Enter")
+            await expect(outcome).to_have_text("Repaired: stale.", timeout=SLOW_MS)
+            await expect(status).to_have_text("statusactiveactiveequal")
+            await expect(life).to_contain_text("200")
+            await life.get_by_role("button", name="Replay").press("Enter")
+            await expect(outcome).to_contain_text("has sent the current state", timeout=SLOW_MS)
+            assert not [url for url in visitor.requests if "lost" in url or "%40" in url]
+        async with console(visit) as page:
+            await page.goto(f"/console/users#{lost}")
+            await expect(page.locator("#user-life")).to_contain_text("hidden")
+            await expect(page.locator("main")).not_to_contain_text(ada)
+
+    async def test_a_deleted_user_has_nothing_personal(self, visit: Visiting, site: Site) -> None:
+        """And an id that nobody has is said to be unknown."""
+        email = f"gone{uuid4().hex[:8]}@example.org"
+        gone = await site.signed_up(email)
+        async with site.auth_api.client() as auth:
+            body = {"password": PASSWORD}
+            await auth.request("DELETE", "/v1/me", json=body, headers=bearer(gone))
+        async with console(visit) as page:
+            await page.goto(f"/console/users#{gone['user']['id']}")
+            life = page.locator("#user-life")
+            await expect(life).to_contain_text("401 invalid_token")
+            await expect(life.locator(".sides tbody tr")).to_have_count(4)
+            await expect(life).to_contain_text("user.deleted")
+            await expect(life).not_to_contain_text("@")
+            await page.goto(f"/console/users#{uuid4()}")
+            await expect(life).to_have_text("No user has this id, neither at the source nor here.")
+
+
 async def test_the_console_is_small_and_requests_no_other_host(visit: Visiting, site: Site) -> None:
     """It weighs less than a photograph."""
     async with visit() as visitor:
