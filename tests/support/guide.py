@@ -18,6 +18,9 @@ from tests.support.eventually import eventually
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+COMMAND_SECONDS_MAX: Final = 120
+"""For one command; the first start of a whole system takes a third of it on a busy machine."""
+
 _ENDED: Final = "--- ended"
 _LOOKS: Final = re.compile(
     r"curl -s (-D- )?http|grep|psql|python newsletter.py (reconcile|status)"
@@ -59,7 +62,7 @@ class Shell:
         assert stdout is not None
         stdin.write(f"{command}\necho; echo '{_ENDED}'\n".encode())
         shown = ""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(COMMAND_SECONDS_MAX):
             while not shown.endswith(f"\n{_ENDED}\n"):
                 line = await stdout.readline()
                 assert line, f"the shell ended after: {command}\n{shown}"
