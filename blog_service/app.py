@@ -6,6 +6,7 @@ from blog_service import web
 from blog_service.comments import routes as comments
 from blog_service.context import Context
 from blog_service.exports import routes as exports
+from blog_service.pages import routes as pages
 from blog_service.per_process_limit import PerProcessLimit
 from blog_service.posts import routes as posts
 from blog_service.previews import routes as previews
@@ -51,5 +52,5 @@ def create_app(settings: ApiSettings) -> FastAPI:
         app, posts.router, comments.router, previews.router, profiles.router, exports.router
     )
     api.add_routes(app)
-    app.router.routes.extend(web.routes(settings))
+    app.router.routes.extend([*pages.routes(settings), *web.routes(settings)])
     return app

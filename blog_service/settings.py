@@ -8,7 +8,7 @@ from pydantic_settings import SettingsConfigDict
 from replica import settings as of_a_replica
 from service_kit.database import settings as database
 from service_kit.process.rates import Rate
-from service_kit.process.setting_types import Audience, RateSetting
+from service_kit.process.setting_types import Audience, PublicUrl, RateSetting
 
 
 class DatabaseSettings(of_a_replica.DatabaseSettings):
@@ -52,6 +52,9 @@ class ApiSettings(of_a_replica.ApiSettings, ContentSettings):
     """``blog-service api``."""
 
     audience: Audience = "blog"
+    # Where readers find the blog: absolute links in feeds, and what search engines keep. Without
+    # it links are relative, since any client can choose the name in its request.
+    public_url: PublicUrl | None = None
     # Posts of one user: faster than anybody types, and slow enough to be seen and stopped; ...
     limit_posts: RateSetting = Rate(600, 3600)
     # ... and comments. Services are not counted: they take over what is there elsewhere.

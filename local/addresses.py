@@ -120,6 +120,7 @@ class Addresses:
             "BLOG_AMQP_URL": self.blog_amqp_url,
             "BLOG_HOST": LOOPBACK,
             "BLOG_PORT": str(self.ports.blog),
+            "BLOG_PUBLIC_URL": url(self.ports.blog),
             "BLOG_CONSUMER_PORT": str(self.ports.consumer),
             "BLOG_AUTH_URL": url(self.ports.auth),
             "BLOG_AUTH_PUBLIC_URL": url(self.ports.auth),

@@ -1,4 +1,4 @@
-"""The blog's page at ``/``: static files that call both services from the browser.
+"""The scripts and the look of the blog's pages (``pages``), which call both services.
 
 The console imports ``session.js`` and ``dom.js`` too.
 """
@@ -6,17 +6,15 @@ The console imports ``session.js`` and ``dom.js`` too.
 from starlette.routing import Route
 
 from blog_service.settings import ApiSettings
-from service_kit.http.static_pages import page_routes
+from service_kit.http.static_pages import loaded_routes, page_headers
+
+
+def headers(settings: ApiSettings) -> dict[str, str]:
+    """Return the headers of pages and files."""
+    # Avatars may be on any host.
+    return page_headers(connect_to=[settings.auth_address], images_from=["https:"])
 
 
 def routes(settings: ApiSettings) -> list[Route]:
-    """Return the routes of the page and its files."""
-    return page_routes(
-        __name__,
-        at="/",
-        files_at="/web/",
-        connect_to=[settings.auth_address],
-        # Avatars may be on any host.
-        images_from=["https:"],
-        values={"auth": settings.auth_address, "deleted_authors": settings.deleted_authors},
-    )
+    """Return the routes of the files."""
+    return loaded_routes(__name__, at="/web/", headers=headers(settings))

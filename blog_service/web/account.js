@@ -59,7 +59,7 @@ function profile(visit) {
     if (me.profile)
       shown.replaceChildren(
         avatar(me.profile, "large"),
-        h("a", { href: `#/users/${me.profile.id}`, dir: "auto" }, nameOf(me.profile)),
+        h("a", { href: `/users/${me.profile.id}`, dir: "auto" }, nameOf(me.profile)),
       );
   };
   show();
@@ -285,7 +285,7 @@ function deletion() {
       return;
     }
     notice("Your account has been deleted. The blog will reflect this shortly.", { stays: true });
-    if ((await known.later) && (location.hash || "#/") === "#/") go("#/", { replace: true });
+    if ((await known.later) && location.pathname === "/") go("/", { replace: true });
   });
   return section("Delete account", h("p", { class: "quiet" }, what), button);
 }

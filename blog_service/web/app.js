@@ -1,4 +1,5 @@
-// The blog's page: maps addresses to views and shows who is signed in.
+// The blog's pages: maps addresses to views and shows who is signed in. The server sends a page that
+// can be read as it is; the view of its address takes its place.
 //
 // Guarantees: the back button, a reload and a copied address lead to the same view. A slow view
 // shows that it is loading; a failed view says why and can be retried. After each navigation the
@@ -33,7 +34,7 @@ const ROUTES = [
   ["sign-in", openSignIn, SIGNED_OUT],
   ["sign-up", openSignUp, SIGNED_OUT],
   ["forgot", openForgot, SIGNED_OUT],
-].map(([path, open, audience]) => [new RegExp(`^#/${path}$`), open, audience]);
+].map(([path, open, audience]) => [new RegExp(`^/${path}$`), open, audience]);
 
 const WHY_SIGNED_OUT = {
   ended: "Your session has ended. Sign in again; your drafts are saved.",
@@ -50,13 +51,20 @@ let place = null; // the current view: {address, audience, entry (in the history
 let places = 0;
 history.scrollRestoration = "manual"; // the browser would scroll before the content is loaded
 
-function found() {
-  const address = location.hash || "#/";
+function viewAt(path) {
   for (const [pattern, open, audience] of ROUTES) {
-    const match = pattern.exec(address);
+    const match = pattern.exec(path);
     if (match) return { open, audience, parts: match.slice(1) };
   }
-  return { open: missing, audience: PUBLIC, parts: [] };
+  return null;
+}
+
+function found() {
+  // In links from before, the address of a view stands behind "#".
+  const former = location.hash.slice(1);
+  if (former.startsWith("/") && viewAt(former)) history.replaceState(history.state, "", former);
+  const path = location.hash.startsWith("#/") ? "" : location.pathname;
+  return viewAt(path) ?? { open: missing, audience: PUBLIC, parts: [] };
 }
 
 /** Show the view of the current address; `isBack` restores a view that was shown before. */
@@ -70,11 +78,13 @@ async function show({ isBack = false, isFirst = false } = {}) {
   const { open, audience, parts } = found();
   const top = isBack ? (scrolledTo.get(history.state) ?? 0) : 0;
   if (!isBack) history.replaceState(`${performance.timeOrigin} ${(places += 1)}`, "");
-  place = { address: location.hash || "#/", audience, entry: history.state, leave };
+  place = { address: location.pathname, audience, entry: history.state, leave };
   if (audience !== SIGNED_OUT) rememberReturnAddress();
   markPlace();
 
+  const isReadable = isFirst && main.querySelector("h1"); // as the server has sent it
   const waiting = setTimeout(() => {
+    if (isReadable) return;
     main.replaceChildren(skeleton());
     announce("Loading");
   }, SKELETON_AFTER_MS);
@@ -84,7 +94,7 @@ async function show({ isBack = false, isFirst = false } = {}) {
     if (audience !== PUBLIC) await restored();
     if (leave.signal.aborted) return;
     if (audience === SIGNED_OUT && session.user) {
-      go("#/", { replace: true });
+      go("/", { replace: true });
       return;
     }
     if (audience === SIGNED_IN && !session.user) view = await signInFirst();
@@ -101,7 +111,7 @@ async function show({ isBack = false, isFirst = false } = {}) {
   announce("");
   main.replaceChildren(...view.content);
   document.title = view.title === SITE ? SITE : `${view.title} · ${SITE}`;
-  scrollTo(0, top);
+  if (!isReadable) scrollTo(0, top);
   if (!isFirst) focusHeading();
 }
 
@@ -119,13 +129,13 @@ async function signInFirst() {
   return message(
     "Sign in first",
     "You need an account for this page. Signing up takes a minute.",
-    h("a", { class: "button primary", href: "#/sign-in" }, "Sign in"),
-    h("a", { class: "button", href: "#/sign-up" }, "Sign up"),
+    h("a", { class: "button primary", href: "/sign-in" }, "Sign in"),
+    h("a", { class: "button", href: "/sign-up" }, "Sign up"),
   );
 }
 
 // The focus stays: the menu is rebuilt only for a different user.
-const self = h("a", { href: "#/account", class: "self" });
+const self = h("a", { href: "/account", class: "self" });
 let drawnFor;
 
 function drawMenu() {
@@ -140,14 +150,14 @@ function drawMenu() {
   const hadFocus = menu.contains(document.activeElement);
   if (user) {
     menu.replaceChildren(
-      h("a", { href: "#/write", class: "button" }, "Write"),
+      h("a", { href: "/write", class: "button" }, "Write"),
       self,
       h("button", { type: "button", class: "plain", onclick: signOutHere }, "Sign out"),
     );
   } else {
     menu.replaceChildren(
-      h("a", { href: "#/sign-in" }, "Sign in"),
-      h("a", { href: "#/sign-up", class: "button primary" }, "Sign up"),
+      h("a", { href: "/sign-in" }, "Sign in"),
+      h("a", { href: "/sign-up", class: "button primary" }, "Sign up"),
     );
   }
   markPlace();
@@ -180,11 +190,11 @@ session.addEventListener("change", ({ detail }) => {
   if (WHY_SIGNED_OUT[detail]) {
     notice(WHY_SIGNED_OUT[detail], {
       stays: true,
-      action: { label: "Sign in", act: () => go("#/sign-in") },
+      action: { label: "Sign in", act: () => go("/sign-in") },
     });
   }
   if (!session.user && place.audience === SIGNED_IN) {
-    if (detail === "signed-out" || detail === "deleted") go("#/", { replace: true });
+    if (detail === "signed-out" || detail === "deleted") go("/", { replace: true });
     else show();
   }
   // Signed in from another tab while this one asked for it.
@@ -193,21 +203,21 @@ session.addEventListener("change", ({ detail }) => {
 me.addEventListener("change", drawMenu);
 
 // Only history entries that this page has shown before have a state.
-addEventListener("hashchange", () =>
+addEventListener("popstate", () =>
   show({ isBack: history.state !== null && history.state !== place.entry }),
 );
 
 document.addEventListener("click", (event) => {
-  const link = event.target.closest?.('a[href^="#"]');
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  const address = link.getAttribute("href");
-  if (address === "#main") {
+  const link = event.target.closest?.("a[href]");
+  if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey)
+    return;
+  if (link.getAttribute("href") === "#main") {
     // Following the link would leave the view.
     event.preventDefault();
     main.focus();
-  } else if (address === (location.hash || "#/")) {
+  } else if (link.origin === location.origin && viewAt(link.pathname)) {
     event.preventDefault();
-    show();
+    go(link.pathname + link.search);
   }
 });
 

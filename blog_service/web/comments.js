@@ -12,11 +12,10 @@ import { rebuiltPerUser } from "./view.js";
 
 const COMMENT_LENGTH_MAX = 5_000;
 
-/** Build the section of comments; `first` is the first page of them. */
-export function comments(post, first, signal) {
-  const path = `/v1/posts/${post.id}/comments`;
+/** Build the section of comments; `first` is the first page of them, which `listed` leads to. */
+export function comments(post, listed, first, signal) {
   const heading = h("h2", { id: "comments", tabindex: "-1" }, "Comments");
-  const shown = list(path, first, {
+  const shown = list(listed, first, {
     className: "comments",
     more: "More comments",
     count: (number) => `${number} more ${number === 1 ? "comment" : "comments"}`,
@@ -97,9 +96,9 @@ export function comments(post, first, signal) {
         h(
           "p",
           { class: "invitation" },
-          h("a", { href: "#/sign-in" }, "Sign in"),
+          h("a", { href: "/sign-in" }, "Sign in"),
           " or ",
-          h("a", { href: "#/sign-up" }, "sign up"),
+          h("a", { href: "/sign-up" }, "sign up"),
           " to comment.",
         ),
       ];
@@ -110,7 +109,7 @@ export function comments(post, first, signal) {
       busy: "Sending …",
       changed: (values) => keepDraft(name, values),
       async act({ body }) {
-        const comment = await call("blog", "POST", path, { body });
+        const comment = await call("blog", "POST", `/v1/posts/${post.id}/comments`, { body });
         dropDraft(name);
         clear();
         shown.add(comment);

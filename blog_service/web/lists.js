@@ -12,6 +12,18 @@ export function forgetLists() {
   kept.clear();
 }
 
+function after(path, cursor) {
+  const address = new URL(path, location);
+  address.searchParams.set("cursor", cursor);
+  return address.pathname + address.search;
+}
+
+/** Return the path of a list from where the page's address says; links without scripts do. */
+export function fromHere(path) {
+  const cursor = new URLSearchParams(location.search).get("cursor");
+  return cursor ? after(path, cursor) : path;
+}
+
 export async function firstPage(path, { signal, isBack }) {
   if (!isBack) kept.delete(path);
   return kept.get(path) ?? (await call("blog", "GET", path, undefined, { signal }));
@@ -55,8 +67,7 @@ export function list(path, first, { entry, more, count, empty, className }) {
     button.setAttribute("aria-disabled", true);
     button.textContent = "Loading …";
     try {
-      const query = `${path.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(cursor)}`;
-      const page = await call("blog", "GET", path + query);
+      const page = await call("blog", "GET", after(path, cursor));
       cursor = page.next_cursor;
       page.items.forEach(add);
       settle();

@@ -81,7 +81,7 @@ export function byline(author, iso, { editedAt, isOwn = false } = {}) {
   const when = h("span", { class: "when" }, time(iso), edited && " · edited");
   if (isOwn) return h("p", { class: "byline" }, when);
   const name = author.id
-    ? h("a", { class: "name", href: `#/users/${author.id}`, dir: "auto" }, nameOf(author))
+    ? h("a", { class: "name", href: `/users/${author.id}`, dir: "auto" }, nameOf(author))
     : h("span", { class: "name gone" }, nameOf(author));
   return h("p", { class: "byline" }, avatar(author), name, when);
 }

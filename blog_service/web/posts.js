@@ -4,7 +4,7 @@ import { comments } from "./comments.js";
 import { h } from "./dom.js";
 import { dropDraft } from "./drafts.js";
 import { confirmAction } from "./forms.js";
-import { firstPage, forgetLists, list } from "./lists.js";
+import { firstPage, forgetLists, fromHere, list } from "./lists.js";
 import { byline, mayChange } from "./people.js";
 import { rich } from "./rich_text.js";
 import { call, session } from "./session.js";
@@ -15,18 +15,19 @@ const PATH = "/v1/posts";
 
 /** Open the view of all posts, newest first. */
 export async function openPosts(visit) {
-  const first = await firstPage(PATH, visit);
+  const path = fromHere(PATH);
+  const first = await firstPage(path, visit);
   const empty = h(
     "div",
     { class: "blank" },
     h("p", {}, "There are no posts yet."),
-    h("a", { class: "button primary", href: "#/write" }, "Write the first post"),
+    h("a", { class: "button primary", href: "/write" }, "Write the first post"),
   );
   return {
     title: "Latest posts",
     content: [
       h("h1", { class: "overline" }, "Latest posts"),
-      postList(PATH, first, { empty }).element,
+      postList(path, first, { empty }).element,
     ],
   };
 }
@@ -48,7 +49,7 @@ export function postList(path, first, { empty, isOwn = false }) {
           h(
             isOwn ? "h3" : "h2",
             { class: "title", dir: "auto" },
-            h("a", { href: `#/posts/${post.id}` }, post.title),
+            h("a", { href: `/posts/${post.id}` }, post.title),
           ),
           byline(post.author, post.created_at, { editedAt: post.updated_at, isOwn }),
           h("p", { class: "excerpt", dir: "auto" }, post.excerpt),
@@ -60,14 +61,15 @@ export function postList(path, first, { empty, isOwn = false }) {
 /** Open the view of one post with its comments. */
 export async function openPost(visit, id) {
   const path = `${PATH}/${id}`;
+  const listed = fromHere(`${path}/comments`);
   const [post, first] = await Promise.all([
     call("blog", "GET", path, undefined, visit),
-    firstPage(`${path}/comments`, visit),
+    firstPage(listed, visit),
   ]);
   const actions = rebuiltPerUser(visit.signal, () =>
     mayChange(post.author)
       ? [
-          h("a", { class: "button", href: `#/posts/${id}/edit` }, "Edit"),
+          h("a", { class: "button", href: `/posts/${id}/edit` }, "Edit"),
           h(
             "button",
             { type: "button", class: "secondary", onclick: () => remove(post) },
@@ -88,7 +90,7 @@ export async function openPost(visit, id) {
         rich(post.body_html),
         actions,
       ),
-      comments(post, first, visit.signal),
+      comments(post, listed, first, visit.signal),
     ],
   };
 }
@@ -110,5 +112,5 @@ async function remove(post) {
   forgetLists();
   dropDraft(`post ${post.id}`);
   notice("Post deleted.");
-  go("#/", { replace: true });
+  go("/", { replace: true });
 }

@@ -13,13 +13,10 @@ const announcer = document.getElementById("announcer");
 const notices = document.getElementById("notices");
 
 /** Go to a view, or reload it; `replace` replaces the current entry of the history. */
-export function go(hash, { replace = false } = {}) {
-  if (hash === location.hash) {
-    dispatchEvent(new HashChangeEvent("hashchange"));
-    return;
-  }
-  if (replace) location.replace(hash);
-  else location.hash = hash;
+export function go(address, { replace = false } = {}) {
+  if (address !== location.pathname + location.search + location.hash)
+    history[replace ? "replaceState" : "pushState"](null, "", address);
+  dispatchEvent(new PopStateEvent("popstate"));
 }
 
 /** Announce a text to screen readers. */
@@ -73,14 +70,15 @@ export function endNotice() {
 }
 
 // The view to return to after signing in. Only this module sets it, so that no link can choose it.
-let returnAddress = "#/";
+let returnAddress = "/";
 
 export function rememberReturnAddress() {
-  if (!/^#\/(sign-|forgot)/.test(location.hash)) returnAddress = location.hash || "#/";
+  if (!/^\/(sign-|forgot)/.test(location.pathname))
+    returnAddress = location.pathname + location.search;
 }
 
 export function takeReturnAddress() {
   const address = returnAddress;
-  returnAddress = "#/";
+  returnAddress = "/";
   return address;
 }

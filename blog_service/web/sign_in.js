@@ -52,7 +52,7 @@ export function openSignUp() {
   return card(
     "Sign up",
     element,
-    h("p", {}, "Already have an account? ", h("a", { href: "#/sign-in" }, "Sign in"), "."),
+    h("p", {}, "Already have an account? ", h("a", { href: "/sign-in" }, "Sign in"), "."),
   );
 }
 
@@ -72,8 +72,8 @@ export function openSignIn() {
   return card(
     "Sign in",
     element,
-    h("p", {}, "New here? ", h("a", { href: "#/sign-up" }, "Sign up"), "."),
-    h("p", {}, h("a", { href: "#/forgot" }, "Forgot your password?")),
+    h("p", {}, "New here? ", h("a", { href: "/sign-up" }, "Sign up"), "."),
+    h("p", {}, h("a", { href: "/forgot" }, "Forgot your password?")),
   );
 }
 
@@ -85,7 +85,7 @@ export function openForgot() {
     about: { invalid_email: "email" },
     async act({ email }) {
       await call("auth", "POST", "/v1/password/forgot", { email });
-      go("#/sign-in", { replace: true });
+      go("/sign-in", { replace: true });
       notice("If an account with this address exists, we are sending it an e-mail with a link.", {
         stays: true,
       });
@@ -94,7 +94,7 @@ export function openForgot() {
   return card(
     "Forgot your password?",
     element,
-    h("p", {}, h("a", { href: "#/sign-in" }, "Back to sign-in"), "."),
+    h("p", {}, h("a", { href: "/sign-in" }, "Back to sign-in"), "."),
   );
 }
 

@@ -1,7 +1,7 @@
 // The public view of an author.
 
 import { h, prose } from "./dom.js";
-import { firstPage } from "./lists.js";
+import { firstPage, fromHere } from "./lists.js";
 import { avatar, nameOf } from "./people.js";
 import { postList } from "./posts.js";
 import { call, session } from "./session.js";
@@ -11,7 +11,7 @@ const SINCE = new Intl.DateTimeFormat("en-GB", { month: "long", year: "numeric" 
 
 /** Open the view of an author and their posts. */
 export async function openUser(visit, id) {
-  const path = `/v1/posts?author=${id}`;
+  const path = fromHere(`/v1/posts?author=${id}`);
   const [user, first] = await Promise.all([
     call("blog", "GET", `/v1/users/${id}`, undefined, visit),
     firstPage(path, visit),
@@ -19,7 +19,7 @@ export async function openUser(visit, id) {
   const name = nameOf(user);
   const own = rebuiltPerUser(visit.signal, () =>
     session.user?.id === id
-      ? [h("a", { class: "button", href: "#/account" }, "Edit your profile")]
+      ? [h("a", { class: "button", href: "/account" }, "Edit your profile")]
       : [],
   );
   return {

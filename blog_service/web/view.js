@@ -61,6 +61,6 @@ export function missing() {
   return message(
     "Page not found",
     "It may have been deleted, or the link may be incomplete.",
-    h("a", { href: "#/" }, "Latest posts"),
+    h("a", { href: "/" }, "Latest posts"),
   );
 }

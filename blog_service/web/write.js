@@ -18,7 +18,7 @@ export function openNew() {
     name: NEW_POST,
     submit: "Publish",
     busy: "Publishing …",
-    back: "#/",
+    back: "/",
     save: (values) => call("blog", "POST", "/v1/posts", values),
     done: "Post published.",
   });
@@ -27,7 +27,7 @@ export function openNew() {
 export async function openEdit(visit, id) {
   const post = await call("blog", "GET", `/v1/posts/${id}`, undefined, visit);
   if (!mayChange(post.author)) {
-    const link = h("a", { href: `#/posts/${id}` }, "Read the post");
+    const link = h("a", { href: `/posts/${id}` }, "Read the post");
     return message("You cannot edit this post", "Only its author and moderators can.", link);
   }
   return editor({
@@ -36,7 +36,7 @@ export async function openEdit(visit, id) {
     saved: post,
     submit: "Save",
     busy: "Saving …",
-    back: `#/posts/${id}`,
+    back: `/posts/${id}`,
     save: (values) => call("blog", "PATCH", `/v1/posts/${id}`, values),
     done: "Changes saved.",
   });
@@ -81,7 +81,7 @@ function editor({ title, name, saved, submit, busy, back, save, done }) {
       dropDraft(name);
       forgetLists();
       notice(done);
-      go(`#/posts/${post.id}`, { replace: true });
+      go(`/posts/${post.id}`, { replace: true });
     },
   });
   const restored = found && h("p", { class: "kept" }, "Restored from your draft.");

@@ -50,10 +50,10 @@ def page_routes(
             without any, the page has no images at all.
         values: replacements for each ``$name`` in the page.
     """
-    headers = _headers(connect_to, images_from)
+    headers = page_headers(connect_to, images_from)
     [page] = (file for file in files(package).iterdir() if file.name.endswith(".html"))
     content = _filled(page, _escaped(values))
-    return [_page(at, content, headers), *_loaded(package, files_at, headers)]
+    return [_page(at, content, headers), *loaded_routes(package, at=files_at, headers=headers)]
 
 
 def framed_routes(
@@ -75,7 +75,7 @@ def framed_routes(
         connect_to: as for ``page_routes``.
         values: replacements for each other ``$name`` in the frame.
     """
-    headers = _headers(connect_to, ())
+    headers = page_headers(connect_to)
     folder = files(package)
     escaped = _escaped(values)
     return [
@@ -90,7 +90,7 @@ def framed_routes(
             )
             for path, name in pages.items()
         ),
-        *_loaded(package, files_at, headers),
+        *loaded_routes(package, at=files_at, headers=headers),
     ]
 
 
@@ -109,7 +109,8 @@ def file_routes(paths: Iterable[Traversable], *, at: str) -> list[Route]:
     ]
 
 
-def _headers(connect_to: Iterable[str], images_from: Iterable[str]) -> dict[str, str]:
+def page_headers(connect_to: Iterable[str] = (), images_from: Iterable[str] = ()) -> dict[str, str]:
+    """Return the headers of a page; the parameters are those of ``page_routes``."""
     return {
         "Content-Security-Policy": _policy(connect_to, images_from),
         "Referrer-Policy": "no-referrer",
@@ -129,8 +130,14 @@ def _page(path: str, content: bytes, headers: dict[str, str]) -> Route:
     return _route(path, content, {**headers, "Content-Type": MEDIA_TYPES[".html"]})
 
 
-def _loaded(package: str, at: str, headers: dict[str, str]) -> list[Route]:
-    """Routes for the files that pages load: all that have a known type and are no page."""
+def loaded_routes(package: str, *, at: str, headers: dict[str, str]) -> list[Route]:
+    """Make routes for the files that pages load: all that have a known type and are no page.
+
+    Parameters:
+        package: has the files.
+        at: what their paths begin with.
+        headers: of the responses; the type comes on top.
+    """
     return [
         _route(f"{at}{file.name}", file.read_bytes(), {**headers, "Content-Type": kind})
         for file in sorted(files(package).iterdir(), key=lambda file: file.name)
@@ -157,15 +164,28 @@ def _policy(connect_to: Iterable[str], images_from: Iterable[str]) -> str:
 
 
 def _route(path: str, content: bytes, headers: dict[str, str]) -> Route:
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    known = {key: value for key, value in headers.items() if key != "Content-Type"} | {"ETag": tag}
+    tag = _tag(content)
 
     async def get(request: Request) -> Response:
-        if _has(request, tag):
-            return Response(status_code=304, headers=known)
-        return Response(content, headers={**headers, "ETag": tag})
+        return _unless_held(request, tag, content, headers)
 
     return Route(path, get, include_in_schema=False)
+
+
+def unless_unchanged(request: Request, content: bytes, headers: dict[str, str]) -> Response:
+    """Respond with ``content``, or with 304 if the client has it already."""
+    return _unless_held(request, _tag(content), content, headers)
+
+
+def _unless_held(request: Request, tag: str, content: bytes, headers: dict[str, str]) -> Response:
+    if _has(request, tag):
+        known = {key: value for key, value in headers.items() if key != "Content-Type"}
+        return Response(status_code=304, headers=known | {"ETag": tag})
+    return Response(content, headers={**headers, "ETag": tag})
+
+
+def _tag(content: bytes) -> str:
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 def _has(request: Request, tag: str) -> bool:

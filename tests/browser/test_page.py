@@ -79,6 +79,7 @@ async def newcomer(visit: Visiting, email: str) -> AsyncIterator[Person]:
         person = Person(visitor.page, email)
         await person.page.goto("/")
         await person.sign_up()
+        await person.is_signed_in()
         yield person
 
 
@@ -89,6 +90,7 @@ async def returning(visit: Visiting, email: str, at: str = "/") -> AsyncIterator
         person = Person(visitor.page, email)
         await person.page.goto(at)
         await person.sign_in()
+        await person.is_signed_in()
         yield person
 
 
@@ -139,7 +141,7 @@ async def _sign_out_everywhere(site: Site, signed_in: dict[str, Any]) -> None:
 
 async def delete_account(page: Page) -> None:
     """Delete the account in the page and wait for the auth service's response."""
-    await page.goto("/#/account")
+    await page.goto("/account")
     await page.get_by_role("button", name="Delete account").click()
     await page.get_by_role("dialog").get_by_label("Your password").fill(PASSWORD)
     async with page.expect_response(lambda answer: answer.request.method == "DELETE"):
@@ -179,7 +181,7 @@ class TestStory:
 
             await ada.page.reload()
             await expect(ada.comments()).to_contain_text(["I see none of them."])
-            await ada.page.goto("/#/account")
+            await ada.page.goto("/account")
             await ada.page.get_by_role("button", name="Delete account").click()
             dialog = ada.page.get_by_role("dialog", name="Delete your account?")
             await expect(dialog).to_contain_text("Your posts and comments disappear")
@@ -231,7 +233,7 @@ class TestStory:
             await expect(late).to_be_visible(timeout=PATIENCE_MS)
 
             await site.consumer.ready()
-            await ada.page.goto("/#/account")
+            await ada.page.goto("/account")
             await ada.page.get_by_label("Display name").fill("Ada Early")
             await ada.page.get_by_role("button", name="Save profile").click()
             await expect(ada.page.get_by_text("Profile saved.")).to_be_visible()
@@ -304,7 +306,7 @@ class TestWriting:
         async with visit() as visitor:
             page = visitor.page
             ada = Person(page, "ada.draft@example.org")
-            await page.goto("/#/write")
+            await page.goto("/write")
             await ada.sign_up()
             await page.get_by_label("Text").fill("Half a thought")
             await page.reload()
@@ -313,7 +315,7 @@ class TestWriting:
 
             await sign_out(page)
             await expect(page.get_by_text("You are signed out.")).to_be_visible()
-            await page.goto("/#/write")
+            await page.goto("/write")
             await Person(page, "bob.draft@example.org").sign_up()
             await expect(page.get_by_label("Text")).to_have_value("")
             assert await page.evaluate("sessionStorage.length") == 0
@@ -337,7 +339,7 @@ class TestWriting:
     async def test_errors_are_shown_at_their_fields(self, visit: Visiting) -> None:
         async with visit() as visitor:
             page = visitor.page
-            await page.goto("/#/sign-up")
+            await page.goto("/sign-up")
             ada = Person(page, "ada.wrong@example.org")
             email = page.get_by_label("E-mail address")
             password = page.get_by_label("Password", exact=True)
@@ -413,7 +415,7 @@ class TestSession:
         """A user whose session was ended elsewhere while they were typing."""
         signed_in = await site.signed_up(email)
         post = await posted(blog, signed_in, title="Read by all")
-        async with returning(visit, email, f"/#/posts/{post}") as person:
+        async with returning(visit, email, f"/posts/{post}") as person:
             await person.page.get_by_label("Write a comment").fill("In the middle of a sen")
             await _sign_out_everywhere(site, signed_in)
             await refused(blog, signed_in)
@@ -427,7 +429,7 @@ class TestSession:
     ) -> None:
         """They can still read posts."""
         signed_in = await site.signed_up("ada.disabled@example.org")
-        async with returning(visit, "ada.disabled@example.org", "/#/account") as ada:
+        async with returning(visit, "ada.disabled@example.org", "/account") as ada:
             page = ada.page
             await expect(page.get_by_label("Display name")).to_be_visible()
             await site.disable(UUID(signed_in["user"]["id"]))
@@ -441,7 +443,7 @@ class TestSession:
         async with newcomer(visit, "ada.tabs@example.org") as ada:
             await ada.is_signed_in()
             other = Person(await ada.page.context.new_page(), ada.email)
-            await other.page.goto("/#/write")
+            await other.page.goto("/write")
             await other.is_signed_in()
             await other.page.get_by_label("Text").fill("Half a thought")
 
@@ -460,7 +462,7 @@ class TestSession:
             await visitor.page.add_init_script(DEAF)
             ada = await site.signed_up("ada.deaf@example.org")
             post = await posted(blog, ada)
-            await visitor.page.goto(f"/#/posts/{post}")
+            await visitor.page.goto(f"/posts/{post}")
             await Person(visitor.page, "ada.deaf@example.org").sign_in()
             await visitor.page.get_by_label("Write a comment").fill("In my own name")
             other = await visitor.page.context.new_page()
@@ -506,7 +508,7 @@ class TestSession:
             await bob.is_signed_in()
             await page.evaluate(BACK)
             await ada.is_signed_in()
-            await page.goto("/#/account")
+            await page.goto("/account")
             await expect(page.get_by_text(bob.email).first).to_be_visible()
 
     async def test_the_page_moves_to_the_host_name_of_the_auth_service(
@@ -515,8 +517,8 @@ class TestSession:
         """Because cookies are not shared between localhost and 127.0.0.1."""
         async with visit() as visitor:
             address = site.url.replace("127.0.0.1", "localhost")
-            await visitor.page.goto(f"{address}/#/sign-in")
-            await expect(visitor.page).to_have_url(f"{site.url}/#/sign-in")
+            await visitor.page.goto(f"{address}/sign-in")
+            await expect(visitor.page).to_have_url(f"{site.url}/sign-in")
             await headed(visitor.page, "Sign in")
 
 
@@ -527,7 +529,7 @@ class TestAccount:
         """With the password and the link in the e-mail; sign-in then needs the new ones."""
         async with newcomer(visit, "ada.before@example.org") as ada:
             page = ada.page
-            await page.goto("/#/account")
+            await page.goto("/account")
             await page.get_by_text("Change your address").click()
             await page.get_by_label("New e-mail address").fill("ada.after@example.org")
             await page.get_by_label("Your password").fill(PASSWORD)
@@ -543,8 +545,7 @@ class TestAccount:
             await opened.get_by_role("button", name="Confirm my address").click()
             await expect(opened.get_by_text("your address is confirmed")).to_be_visible()
             await opened.close()
-            await page.goto("/")
-            await page.goto("/#/account")
+            await page.reload()
             await expect(main).to_contain_text("ada.after@example.org (confirmed)")
             await page.get_by_text("Change your password").click()
             current = page.get_by_label("Current password")
@@ -565,7 +566,7 @@ class TestAccount:
         """One archive from each service; a wrong password is said at its field."""
         async with newcomer(visit, "ada.data@example.org") as ada:
             page = ada.page
-            await page.goto("/#/account")
+            await page.goto("/account")
             await page.get_by_text("Download a copy of your data").click()
             data = page.get_by_role("group").filter(has_text="Download a copy of your data")
             await data.get_by_label("Password").fill(OTHER_PASSWORD)
@@ -588,7 +589,7 @@ class TestAccount:
         async with newcomer(visit, "ada.profile@example.org") as ada:
             page = ada.page
             await ada.publish("By Ada", "With a name.")
-            await page.goto("/#/account")
+            await page.goto("/account")
             await page.get_by_label("Display name").fill("Ada Lovelace")
             await page.get_by_label("About you").fill("Engines, rivers.")
             await page.get_by_role("button", name="Save profile").click()
@@ -616,7 +617,7 @@ class TestAway:
             await ada.is_signed_in()
             site.auth_api.kill()
             try:
-                await page.goto(f"/#/posts/{post}")
+                await page.goto(f"/posts/{post}")
                 await page.reload()
                 notice = page.get_by_role("status").filter(has_text="signed out for now")
                 await expect(notice).to_be_visible()
@@ -667,7 +668,7 @@ class TestWays:
             await posted(blog, signed_in, title=f"Number {number:02}")
         async with visit(viewport={"width": 360, "height": 740}) as visitor:
             page = visitor.page
-            await page.goto(f"/#/users/{user_id}")
+            await page.goto(f"/users/{user_id}")
             posts = page.get_by_role("article")
             await expect(posts).to_have_count(20)
             await page.get_by_role("button", name="More posts").click()
@@ -695,9 +696,66 @@ class TestWays:
 
     async def test_an_unknown_address_shows_page_not_found(self, visit: Visiting) -> None:
         async with visit() as visitor:
-            for address in ("/#/nowhere", "/#/posts/0", f"/#/users/{UUID(int=0)}"):
+            for address in ("/#/nowhere", "/#/posts/0", f"/users/{UUID(int=0)}"):
                 await visitor.page.goto(address)
                 await headed(visitor.page, "Page not found")
+
+    async def test_without_javascript_everything_can_be_read(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """By following links, in the same look, in light and dark, on a phone and on a desk."""
+        signed_in = await site.signed_up("ada.plain@example.org")
+        text = "# Part\n\n> quote\n\n1. `code`\n\n```\nblock\n```\n\nhttps://example.org"
+        post = await posted(blog, signed_in, title="Readable by all", body=text)
+        await _sent(blog, signed_in, f"/v1/posts/{post}/comments", {"body": "*Indeed.*"})
+        for width in (360, 1280):
+            size: Any = {"width": width, "height": 740}
+            async with visit(viewport=size, java_script_enabled=False) as plain:
+                page = plain.page
+                await page.goto("/")
+                await page.get_by_role("link", name="Readable by all").click()
+                await headed(page, "Readable by all")
+                await expect(page).to_have_title("Readable by all · Daybook")
+                await expect(page.get_by_role("heading", name="Part", level=2)).to_be_visible()
+                await expect(page.get_by_role("emphasis")).to_have_text("Indeed.")
+                await page.get_by_role("article").get_by_role("link", name="Reader").first.click()
+                await expect(page.get_by_role("heading", name="Posts")).to_be_visible()
+                await page.goto("/write")
+                await headed(page, "This page needs JavaScript")
+            # The same pages before a script has changed them.
+            async with visit(viewport=size) as scripted:
+                page = scripted.page
+                await page.route("**/web/*.js", lambda route: route.abort())
+                for path in ("/", f"/posts/{post}", f"/users/{signed_in['user']['id']}"):
+                    await page.goto(path)
+                    for scheme in ("light", "dark"):
+                        await page.emulate_media(color_scheme=scheme)
+                        assert await page.evaluate(FAULTS) == [], (path, width, scheme)
+
+    async def test_the_scripts_take_over_what_the_server_has_sent(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """No heading leaves meanwhile; a link from before still leads to its view."""
+        signed_in = await site.signed_up("ada.over@example.org")
+        post = await posted(blog, signed_in, title="Taken over")
+        async with visit() as visitor:
+            page = visitor.page
+            held: list[Route] = []
+            await page.route(f"**/v1/posts/{post}", lambda route: held.append(route))
+            await page.goto(f"/posts/{post}")
+            await eventually(lambda: held)
+            await headed(page, "Taken over")
+            await page.wait_for_timeout(300)  # longer than until a view shows that it is loading
+            await headed(page, "Taken over")
+            await held[0].continue_()
+            await page.unroute(f"**/v1/posts/{post}")
+            await expect(page.get_by_text("to comment.")).to_be_visible()
+
+            await page.goto(f"/#/users/{signed_in['user']['id']}")
+            await expect(page).to_have_url(f"{site.url}/users/{signed_in['user']['id']}")
+            await page.get_by_role("link", name="Taken over").click()
+            await expect(page).to_have_url(f"{site.url}/posts/{post}")
+            await headed(page, "Taken over")
 
     async def test_the_keyboard_is_enough(self, visit: Visiting) -> None:
         async with visit() as visitor:
@@ -804,14 +862,16 @@ class TestWays:
 
             async def are_faultless(*views: str) -> None:
                 for view in views:
-                    await page.goto(f"/#/{view}")
+                    await page.goto(f"/{view}")
                     await loaded(page)
                     for scheme in ("light", "dark"):
                         await page.emulate_media(color_scheme=scheme)
                         assert await page.evaluate(FAULTS) == [], (view, scheme)
 
-            await are_faultless(*views, "sign-in", "sign-up", "forgot", "nowhere")
-            await Person(page, "ada.views@example.org").sign_in()
+            await are_faultless(*views, "sign-in", "sign-up", "forgot", "#/nowhere")
+            ada = Person(page, "ada.views@example.org")
+            await ada.sign_in()
+            await ada.is_signed_in()
             await are_faultless(*views, f"posts/{post}/edit", "account")
 
 
@@ -890,14 +950,16 @@ async def test_user_content_never_executes(
         page = visitor.page
         page.on("dialog", lambda dialog: dialogs.append(dialog))
         page.on("request", lambda request: requests.append(request))
-        await page.goto("/#/sign-in")
-        await Person(page, "mallory@example.org").sign_in()
+        await page.goto("/sign-in")
+        mallory = Person(page, "mallory@example.org")
+        await mallory.sign_in()
+        await mallory.is_signed_in()
         of_mallory = f"users/{signed_in['user']['id']}"
         for view in ("", f"posts/{post}", of_mallory, f"posts/{post}/edit", "account"):
-            await page.goto(f"/#/{view}")
+            await page.goto(f"/{view}")
             await loaded(page)
             await expect(page.get_by_role("navigation")).to_contain_text(HOSTILE[1])
-        await page.goto(f"/#/posts/{post}")
+        await page.goto(f"/posts/{post}")
         for hostile in map(html.unescape, HOSTILE):
             await expect(page.get_by_role("article").get_by_text(hostile).first).to_be_visible()
         assert await page.locator("main :is(script, iframe, svg, [onerror], [onload])").count() == 0
