@@ -1,8 +1,10 @@
 """The conformance kit accepts our own consumers, and names what others do wrong."""
 
+import asyncio
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +23,7 @@ from local.postgres_server import PostgresServer
 from tests.support.broker_accounts import as_consumer
 from tests.support.eventually import eventually
 from tests.support.guide import shell_in
+from tests.support.programs import python
 from tests.support.system import consumer_process
 
 pytestmark = pytest.mark.usefixtures("source")  # it declares the exchanges
@@ -40,20 +43,31 @@ def lines_of(url: str, query: str) -> str:
     return shlex.join([str(psql), address, "-tAc", query])
 
 
-async def tried(tested: UnderTest) -> list[str]:
-    """Try a consumer once its queues are there; return what the kit says of it."""
-    lanes, said = Lanes(tested.amqp, tested.service), list[str]()
+async def has_queues(amqp_url: str, service: str) -> None:
+    """Wait until a consumer has declared all its queues."""
+    lanes = Lanes(amqp_url, service)
 
-    async def has_queues() -> bool:
+    async def look() -> bool:
         return (await lanes.present()).keys() == LANES
 
-    await eventually(has_queues)
+    await eventually(look)
+
+
+async def tried(tested: UnderTest) -> list[str]:
+    """Try a consumer once its queues are there; return what the kit says of it."""
+    said = list[str]()
+    await has_queues(tested.amqp, tested.service)
     assert await run(tested, said.append) == (not differing(said)), said
     return said
 
 
 def differing(said: list[str]) -> list[str]:
     return [line.strip() for line in said if line.startswith("  ")]
+
+
+def kit(*options: str) -> subprocess.CompletedProcess[str]:
+    """Run the kit's command to its end."""
+    return python("-m", "contracts.conformance", "run", *options)
 
 
 @pytest.fixture
@@ -109,15 +123,33 @@ async def test_the_newsletter_conforms_with_fewer_columns(
     async with shell_in(EXAMPLES / "newsletter", environment) as shell:
         assert await shell.type("python newsletter.py create-tables") == ""
         await shell.type(f"python newsletter.py consumer > {tmp_path}/log 2>&1 &")
-        tested = UnderTest(
-            amqp=amqp_url,
-            service="newsletter",
-            table=lines_of(empty_url, "SELECT row_to_json(readers) FROM readers"),
-            parked=lines_of(empty_url, PARKED),
-        )
-        said = await tried(tested)
-        assert differing(said) == []
-        assert said[-2:] == ["tokens: not compared", "digests: not compared"]
+        await has_queues(amqp_url, "newsletter")
+        table = lines_of(empty_url, "SELECT row_to_json(readers) FROM readers")
+        options = [
+            "--service",
+            "newsletter",
+            "--table",
+            table,
+            "--parked",
+            lines_of(empty_url, PARKED),
+        ]
+        ended = await asyncio.to_thread(kit, "--amqp", amqp_url, *options)
+        assert ended.stdout.splitlines()[-3:] == [
+            "tokens: not compared",
+            "digests: not compared",
+            "it conforms",
+        ], ended.stdout + ended.stderr
+        assert ended.returncode == 0
+
+
+def test_what_cannot_be_tried_is_a_sentence(amqp_url: str) -> None:
+    """A consumer that was not started, and a broker that is away."""
+    missing = kit("--amqp", amqp_url, "--service", "absent", "--table", "true")
+    away = kit("--amqp", "amqp://127.0.0.1:1/", "--service", "absent", "--table", "true")
+    assert (missing.returncode, away.returncode) == (2, 2)
+    assert missing.stderr == "there is no queue absent.users: start the consumer\n"
+    assert away.stderr.startswith("the broker refuses: ")
+    assert "Traceback" not in away.stderr
 
 
 @pytest.mark.slow  # it needs Node, and fetches three libraries
