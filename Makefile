@@ -43,7 +43,7 @@ down: $(STAMP) ## stop the system; its data stay
 	@$(BIN)/python -m local down
 
 status: $(STAMP) ## show the processes and both ends of the pipe
-	@$(BIN)/python -m local status
+	@$(BIN)/python -m local status $(ARGS)
 
 logs: $(STAMP) ## show the end of all logs; follow them on a terminal
 	@$(BIN)/python -m local logs

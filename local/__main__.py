@@ -48,12 +48,12 @@ def down() -> None:
 
 
 @app.command()
-def status() -> None:
+def status(as_json: AsJson = False) -> None:
     """Show processes and both ends of the pipe; exit code 1 if one is down or broken."""
-    from local import system
+    from local.status import status as show
 
     refuse_others_exports()
-    if not system.status():
+    if not show(as_json=as_json):
         raise LocalError("Not everything works, see above. Run make up to start what is down.")
 
 

@@ -1,4 +1,4 @@
-"""Start, stop and show the whole system on this machine.
+"""Start and stop the whole system on this machine.
 
 Guarantees: `up` is idempotent, even in parallel: running processes are left alone, stopped ones are
 started. `down` stops only what was started here, and keeps all data.
@@ -30,13 +30,11 @@ from local.processes import BackgroundProcess
 from local.progress import say
 from local.rabbitmq import find_broker, private_node
 from service_kit.process.broker_addresses import split_addresses
-from service_kit.process.terminal import Health
 
 _LOCK = LOCAL / "system.lock"
 
 _PORT_PATIENCE_SECONDS = 2.0  # the port of a process that was just killed may still be in use
 _MIGRATION_TIMEOUT_SECONDS = 300.0
-_STATUS_TIMEOUT_SECONDS = 30.0
 
 
 def up() -> Addresses:
@@ -129,29 +127,6 @@ def process(name: str) -> BackgroundProcess:
         if each.name == name:
             return each
     raise LocalError(f"There is no process {name}.")
-
-
-def status() -> bool:
-    """Print processes, servers and both services' own status; return whether all work."""
-    found = Addresses.current()
-    all_processes = processes(found)
-    for each in all_processes:
-        state = f"pid {each.pid}" if each.is_running() else "not running"
-        print(f"{each.name:<12}{state:<14}{url(each.port)}")
-    for name, state in servers(found).items():
-        print(f"{name:<12}{state}", flush=True)
-    codes = []
-    for service in ("auth-service", "blog-service"):
-        print(f"\n{service} status", flush=True)
-        done = subprocess.run(
-            [str(program(service)), "status", "--check"],
-            cwd=ROOT,
-            env=os.environ | found.settings(),
-            timeout=_STATUS_TIMEOUT_SECONDS,
-        )
-        codes.append(done.returncode)
-    is_running = all(each.is_running() for each in all_processes)
-    return is_running and all(code in (Health.WELL, Health.DEGRADED) for code in codes)
 
 
 def logs() -> None:

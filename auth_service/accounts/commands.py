@@ -287,6 +287,7 @@ def erase(
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Permanently delete users, as if they had done it themselves.
 
@@ -303,8 +304,11 @@ def erase(
         if not yes and STDIN not in ids and sys.stdin.isatty():
             named = on_database(settings, lambda engine: _names(engine, users))
             typer.confirm(f"Permanently erase {named}?", abort=True, err=True)
-        if not on_database(settings, lambda engine: _erase(engine, users)):
-            raise typer.Exit(EXIT_FAILED)
+        outcomes = on_database(settings, lambda engine: _erase(engine, users, quietly=as_json))
+    if as_json:
+        show(outcomes, as_json=True)
+    if outcomes["unknown"] or outcomes["last_administrator"]:
+        raise typer.Exit(EXIT_FAILED)
 
 
 async def _names(engine: "AsyncEngine", ids: Ids[UUID]) -> str:
@@ -324,31 +328,36 @@ async def _names(engine: "AsyncEngine", ids: Ids[UUID]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-async def _erase(engine: "AsyncEngine", ids: Ids[UUID]) -> bool:
-    """Erase all, print the result of each, and return whether all were erased."""
+async def _erase(engine: "AsyncEngine", ids: Ids[UUID], *, quietly: bool) -> dict[str, int]:
+    """Erase all, print the result of each, and return the number of users by outcome."""
     from auth_service.users.model import LastAdministrator, NoSuchUser
 
-    all_erased, progress = True, Progress("erasing", len(ids))
+    outcomes = dict.fromkeys(("erased", "already_erased", "unknown", "last_administrator"), 0)
+    progress = Progress("erasing", len(ids))
     for each in ids:
         progress.end()
         try:
-            print(f"{each}  {await _erase_one(engine, each)}")
+            is_new = await _erase_one(engine, each)
+            outcomes["erased" if is_new else "already_erased"] += 1
+            if not quietly:
+                print(f"{each}  {'erased' if is_new else 'was already erased'}")
         except NoSuchUser:
             print(f"{each}  unknown user id", file=sys.stderr)
-            all_erased = False
+            outcomes["unknown"] += 1
         except LastAdministrator:
             print(
                 f"{each}  is the last administrator; create another first: "
                 "`auth-service users create-admin`",
                 file=sys.stderr,
             )
-            all_erased = False
+            outcomes["last_administrator"] += 1
         progress.advance(1)
     progress.end()
-    return all_erased
+    return outcomes
 
 
-async def _erase_one(engine: "AsyncEngine", erased: UUID) -> str:
+async def _erase_one(engine: "AsyncEngine", erased: UUID) -> bool:
+    """Erase a user; return whether they were not erased before."""
     from auth_service.accounts.delete import delete_by
     from auth_service.users.model import NoSuchUser
     from auth_service.users.queries import is_tombstone
@@ -360,8 +369,8 @@ async def _erase_one(engine: "AsyncEngine", erased: UUID) -> str:
         async with engine.connect() as connection:
             if not await is_tombstone(connection, erased):
                 raise
-        return "was already erased"
-    return "erased"
+        return False
+    return True
 
 
 def _require_consent(user: "User | None", *, existing: bool) -> None:

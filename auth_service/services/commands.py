@@ -9,7 +9,7 @@ import typer
 from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
 from service_kit.process.load import load
-from service_kit.process.terminal import AsJson, failing_with_a_sentence
+from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
 from service_kit.process.times import time_text
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def ensure(
     name: Annotated[str, typer.Argument(help="Unique name: letters, digits, '.', '_' and '-'.")],
     scope: Annotated[list[str], typer.Option(help="Scope to grant if missing; repeatable.")],
     folder: Annotated[Path, typer.Option(help="Folder of the files service-id and api-key.")],
+    as_json: AsJson = False,
 ) -> None:
     """Ensure a service account and a valid API key file exist.
 
@@ -83,11 +84,16 @@ def ensure(
                 actor=operator(),
             ),
         )
-        if issued is None:
-            print(f"{name} has a valid key in {folder}")
-            return
-        files.save(Credentials(issued.id, issued.api_key))
-    print(f"{name} has a new key in {folder}, valid until {time_text(issued.expires_at)}")
+        if issued is not None:
+            files.save(Credentials(issued.id, issued.api_key))
+    until = None if issued is None else issued.expires_at
+    if as_json:
+        figures = {"name": name, "is_new": issued is not None, "expires_at": until}
+        show(figures | {"folder": folder}, as_json=True)
+    elif until is None:
+        print(f"{name} has a valid key in {folder}")
+    else:
+        print(f"{name} has a new key in {folder}, valid until {time_text(until)}")
 
 
 @app.command("list", epilog="Example: auth-service services list")
@@ -145,41 +151,51 @@ def revoke_key(
     key_id: Annotated[
         str, typer.Argument(help="Key id as shown by `list`: the key's middle part.")
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Revoke an API key. Its account's tokens are rejected everywhere."""
     from auth_service.services import keys
     from auth_service.settings import KeySettings
 
     on_database(load(KeySettings), lambda engine: keys.revoke_key(engine, key_id, actor=operator()))
-    print(f"{key_id} is revoked")
+    if as_json:
+        show({"key_id": key_id, "state": "revoked"}, as_json=True)
+    else:
+        print(f"{key_id} is revoked")
 
 
 @app.command(epilog="Example: auth-service services disable feed-importer")
 @failing_with_a_sentence
 def disable(
     service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Service account.")],
+    as_json: AsJson = False,
 ) -> None:
     """Disable a service account. Its tokens are rejected everywhere."""
-    _set_status(service, "disabled")
+    _set_status(service, "disabled", as_json=as_json)
 
 
 @app.command(epilog="Example: auth-service services enable feed-importer")
 @failing_with_a_sentence
 def enable(
     service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Service account.")],
+    as_json: AsJson = False,
 ) -> None:
     """Enable a service account. Its former tokens stay rejected."""
-    _set_status(service, "active")
+    _set_status(service, "active", as_json=as_json)
 
 
-def _set_status(service: str, status: "Status") -> None:
+def _set_status(service: str, status: "Status", *, as_json: bool) -> None:
     from auth_service.services.administer import set_status
+    from auth_service.services.bodies import ServiceBody
     from auth_service.settings import KeySettings
 
     account = on_database(
         load(KeySettings), lambda engine: set_status(engine, service, status, actor=operator())
     )
-    print(f"{account.name} is {account.status}")
+    if as_json:
+        show(ServiceBody.model_validate(account).model_dump(mode="json"), as_json=True)
+    else:
+        print(f"{account.name} is {account.status}")
 
 
 async def _all(engine: "AsyncEngine") -> "list[ServiceWithKeysBody]":

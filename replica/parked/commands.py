@@ -212,6 +212,7 @@ def discard(
     because: Annotated[
         str, typer.Option(help="Reason; stored permanently, so do not name anyone.")
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Delete parked messages permanently, and record who did it and why.
 
@@ -224,27 +225,37 @@ def discard(
             f"--because: give a reason of 1 to {BECAUSE_LENGTH_MAX} Unicode characters"
         )
     with ids_of(ids, _parked_id) as given:
-        if not on_database(_settings(context), lambda engine: _discard(engine, given, because)):
-            raise typer.Exit(EXIT_FAILED)
+        outcomes = on_database(
+            _settings(context), lambda engine: _discard(engine, given, because, quietly=as_json)
+        )
+    if as_json:
+        show(outcomes, as_json=True)
+    if outcomes["unknown"]:
+        raise typer.Exit(EXIT_FAILED)
 
 
-async def _discard(engine: "AsyncEngine", ids: Ids[int], because: str) -> bool:
-    """Discard all, print the result of each, and return whether all were discarded."""
+async def _discard(
+    engine: "AsyncEngine", ids: Ids[int], because: str, *, quietly: bool
+) -> dict[str, int]:
+    """Discard all, print the result of each, and return the number of messages by outcome."""
     from replica.parked.discard import discard as use_case
     from replica.parked.model import NoSuchMessage
 
-    all_discarded, progress = True, Progress("discarding", len(ids))
+    outcomes = {"discarded": 0, "unknown": 0}
+    progress = Progress("discarding", len(ids))
     for parked_id in ids:
         progress.end()
         try:
             await use_case(engine, parked_id, because=because, actor=operator())
-            print(f"{parked_id}  discarded")
+            outcomes["discarded"] += 1
+            if not quietly:
+                print(f"{parked_id}  discarded")
         except NoSuchMessage as error:
             print(error, file=sys.stderr)
-            all_discarded = False
+            outcomes["unknown"] += 1
         progress.advance(1)
     progress.end()
-    return all_discarded
+    return outcomes
 
 
 async def _redrive(

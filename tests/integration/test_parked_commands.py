@@ -206,6 +206,8 @@ async def test_discard_leaves_a_note(command: Command, blog_engine: AsyncEngine)
     ended = await command(f"parked discard {parked_id} --because 'sent by a test'")
 
     assert (ended.returncode, ended.stdout) == (0, f"{parked_id}  discarded\n"), ended.stderr
+    again = await command(f"parked discard {parked_id} --because 'sent by a test' --json")
+    assert (again.returncode, again.figures) == (1, {"discarded": 0, "unknown": 1})
     assert await parked(blog_engine) == []
     assert state.id not in await replica(blog_engine)
     [note] = await fetch(blog_engine, "SELECT * FROM discarded_messages")

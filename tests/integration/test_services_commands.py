@@ -54,7 +54,13 @@ async def test_the_life_of_a_key(services: Any, api: AuthApi) -> None:
     assert await granted() == [200, 200]
     revoked = await services(f"revoke-key {first['key_id']}")
     assert (revoked.returncode, revoked.stdout) == (0, f"{first['key_id']} is revoked\n")
+    again = await as_json(services, f"revoke-key {first['key_id']}")
+    assert again == {"key_id": first["key_id"], "state": "revoked"}
     assert await granted() == [401, 200]
+
+    for command, state in (("disable", "disabled"), ("enable", "active")):
+        changed = await as_json(services, f"{command} feed")
+        assert (changed["id"], changed["status"]) == (first["id"], state)
 
     [listed] = (await as_json(services, "list"))["items"]
     assert (listed["id"], listed["name"]) == (first["id"], "feed")

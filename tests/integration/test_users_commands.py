@@ -486,8 +486,10 @@ class TestErase:
         one, other = await users.add(2)
         await users("erase", one)
         ended = await users("erase", one, other)
-        unknown = await users("erase", str(uuid4()))
-        assert (ended.returncode, unknown.returncode, unknown.stdout) == (0, 1, "")
+        unknown = await users("erase", str(uuid4()), "--json")
+        assert (ended.returncode, unknown.returncode) == (0, 1)
+        counts = {"erased": 0, "already_erased": 0, "unknown": 1, "last_administrator": 0}
+        assert json.loads(unknown.stdout) == counts
         assert ended.stdout.splitlines() == [f"{one}  was already erased", f"{other}  erased"]
         assert len(await users.events(UUID(one))) == 1
 
