@@ -50,7 +50,7 @@ async def has_queues(amqp_url: str, service: str) -> None:
     async def look() -> bool:
         return (await lanes.present()).keys() == LANES
 
-    await eventually(look)
+    await eventually(look, every=0.2)  # each look opens a connection
 
 
 async def tried(tested: UnderTest) -> list[str]:

@@ -45,6 +45,7 @@ async def shell() -> AsyncIterator[Shell]:
 
 
 @pytest.mark.slow  # it starts a system of its own
+@pytest.mark.timeout(480)
 async def test_the_page_works_beside_make_up(shell: Shell) -> None:
     """From its first line on; another `make up` leaves the account of the service as it is."""
     prepared = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL)
