@@ -5,21 +5,17 @@ That is what an upgrade looks like: first the schema, then one process after the
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy.engine import make_url
 
 from local.postgres_server import PostgresServer
 from tests.chaos.traffic import ADMIN, Ledger, Traffic, running
 from tests.support.auth_api import PASSWORD
-from tests.support.databases import SERVICES, migrate
 from tests.support.eventually import eventually
 from tests.support.processes import run
-from tests.support.programs import python
-from tests.support.releases import PREVIOUS_RELEASE, code_of
+from tests.support.releases import BEFORE_RELEASES, code_of, migrate_both, migrated_by
 from tests.support.settled import settled
 from tests.support.source import source_on
 from tests.support.system import COMMANDS, System, at_work
@@ -38,25 +34,14 @@ NO_POST = "failed blog comment: 404"
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    """The folder with the previous release's code."""
-    return code_of(PREVIOUS_RELEASE, tmp_path)
+    """The folder with the earlier code."""
+    return code_of(BEFORE_RELEASES, tmp_path)
 
 
 @pytest.fixture
 def previous(code: Path, system: System, postgres: PostgresServer) -> Iterator[System]:
-    """The system on databases that the previous release has migrated."""
-    urls = []
-    for service, url in zip(SERVICES, (system.auth_url, system.blog_url), strict=True):
-        name = f"{make_url(url).database}_previous"
-        postgres.drop_database(name)
-        postgres.create_database(name)
-        urls.append(postgres.url(name))
-        settings = {f"{service.upper()}_DATABASE_URL": urls[-1], "PYTHONPATH": str(code)}
-        done = run(f"alembic -n {service} upgrade head", settings, code, installed=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-    yield replace(system, auth_url=urls[0], blog_url=urls[1], installed=True)
-    for url in urls:
-        postgres.drop_database(make_url(url).database or "")
+    with migrated_by(code, system, postgres) as previous:
+        yield previous
 
 
 async def _administrator(
@@ -87,9 +72,6 @@ async def test_the_previous_release_works_while_the_newest_migrations_run(
         "BLOG_DATABASE_URL": previous.blog_url,
         "BLOG_AMQP_URL": previous.amqp_url,
     }
-    told = python("-c", "import auth_service; print(auth_service.__file__)", env=settings, cwd=code)
-    assert told.stdout.startswith(str(code)), told.stdout + told.stderr
-
     processes = [previous.process(command, **settings) for command in COMMANDS]
     auth_api, _, blog_api, _ = processes
     async with (
@@ -103,14 +85,7 @@ async def test_the_previous_release_works_while_the_newest_migrations_run(
         auth.timeout = blog.timeout = PATIENCE_SECONDS
         async with running(traffic) as ledger:
             await _more(ledger)
-            await asyncio.gather(
-                *(
-                    asyncio.to_thread(migrate, service, url)
-                    for service, url in zip(
-                        SERVICES, (previous.auth_url, previous.blog_url), strict=True
-                    )
-                )
-            )
+            await asyncio.to_thread(migrate_both, previous)
             await _more(ledger)
         await settled(previous, source)
     failed = {name for name in ledger.counts if name.startswith("failed")}
