@@ -6,13 +6,15 @@ import { announce, openPage } from "./frame.js";
 import { clock, sentence, span } from "./phrases.js";
 import { poll } from "./poll.js";
 import { keyedList, setAttr, setMessage, setText } from "./render.js";
-import { STAGES, stagesOf } from "./stopwatch.js";
+import { keptStages, STAGES, stagesOf } from "./stopwatch.js";
 
 const LOOK_MS = 1_000;
 const TICK_MS = 100;
 const LOOKS_MAX = 600; // ten minutes
 const RUNS_READ = 10; // proofs and comparisons since the fault; each lasts seconds
 const PAST_MAX = 10;
+const PROOF_MS = 15_000;
+const KEPT = "break-it"; // in the tab's storage: the stages of the last fault
 
 const FAULTS = {
   kill_consumer: ["Kill the consumer", "kill -9. Sign-ups continue, events wait in the queue, and it starts again after 35 s."],
@@ -34,10 +36,11 @@ const TITLES = { noticed: "Noticed", named: "Named", repaired: "Repaired", prove
 const place = (id) => document.getElementById(id);
 
 openPage(({ call, signal }) => {
+  const opened = Date.now();
   let broken = null; // the fault, as the injector reports it
+  let reached = null; // its stages
   let looks = [];
   let runs = [];
-  let finished = [];
   let past = [];
 
   const buttons = Object.entries(FAULTS).map(([name, [title, what]]) => {
@@ -67,7 +70,6 @@ openPage(({ call, signal }) => {
     const seen = await call("faults", "POST", "/v1/faults", { fault: name });
     looks = [];
     runs = [];
-    finished = [];
     take(seen);
     lookSoon();
     place("watch-title").scrollIntoView({ block: "nearest" });
@@ -79,15 +81,21 @@ openPage(({ call, signal }) => {
       setAttr(shown.button, "aria-disabled", refused ? "true" : null);
       setText(shown.about, refused ?? shown.what);
     }
-    broken = current;
-    show();
+    if (current?.at !== broken?.at) reached = null;
+    const kept = stored(current);
+    broken = current !== null && (kept || isFresh(current)) ? current : null;
+    const before = reached ?? kept;
+    reached = broken && keptStages(before, stagesOf(broken, looks, runs));
+    place("watch").hidden = broken === null;
+    if (broken !== null) show(before);
   }
 
-  function show() {
-    place("watch").hidden = broken === null;
-    if (broken === null) return;
-    const reached = stagesOf(broken, looks, runs);
+  /** Whether this page sees all that follows: not if the fault is older than the page and over. */
+  const isFresh = ({ at, is_over: isOver }) => !isOver || Date.parse(at) > opened - PROOF_MS;
+
+  function show(before) {
     const since = Date.parse(broken.at);
+    store();
     setText(place("watch-title"), FAULTS[broken.fault][0]);
     showDone(broken.steps);
     const waiting = STAGES.find((name) => reached[name] === null);
@@ -98,37 +106,54 @@ openPage(({ call, signal }) => {
       setAttr(element, "data-reached", stage ? "" : null);
       setText(after, stage ? `after ${span((stage.at - since) / 1000)}` : name === waiting ? "waiting …" : "–");
       setText(text, stage?.text ?? "");
-      if (stage && !finished.includes(name)) {
-        finished.push(name);
-        announce(`${TITLES[name]} after ${span((stage.at - since) / 1000)}: ${stage.text}`);
-      }
+      if (stage && !before?.[name]) announce(`${TITLES[name]} after ${span((stage.at - since) / 1000)}: ${stage.text}`);
     }
     place("start-again").hidden = broken.back_at === null;
     const [, why] = REPAIRS[broken.fault] ?? [];
     const needsRepair = Boolean(why && reached.named && !reached.repaired);
     place("repair-now").hidden = !needsRepair;
-    setText(place("watch-hint"), hintOf(reached, needsRepair && why));
-    if (reached.proved) remember(reached, since);
-    tick(reached);
+    setText(place("watch-hint"), hintOf(needsRepair && why));
+    if (reached.proved) remember(since);
+    tick();
   }
 
-  function hintOf(reached, why) {
+  const wasMissed = () => broken.is_over && !broken.users.length && !reached.noticed;
+
+  function hintOf(why) {
     if (broken.back_at !== null) return `It starts again by itself at ${clock(broken.back_at)}.`;
     if (why) return why;
     if (reached.proved) return "Both tables are equal again, and the source agrees.";
-    if (reached.repaired) return "A proof is made every 15 seconds.";
-    return broken.users.length && !reached.noticed ? "A proof is made every 15 seconds." : "";
+    if (wasMissed()) return "It was back before this page saw the status miss it; a consumer counts as gone after 20 seconds.";
+    return broken.users.length || reached.repaired ? "A proof is made every 15 seconds." : "";
   }
 
-  function tick(reached = stagesOf(broken, looks, runs)) {
-    const end = reached.proved?.at ?? Date.now();
+  function tick() {
+    const end = reached.proved?.at ?? (wasMissed() ? Date.parse(broken.steps.at(-1).at) : Date.now());
     const seconds = Math.max(0, (end - Date.parse(broken.at)) / 1000);
     setText(place("elapsed"), `${seconds.toFixed(1)} s`);
-    setAttr(place("watch"), "data-level", reached.proved ? "quiet" : "broken");
+    setAttr(place("watch"), "data-level", reached.proved || wasMissed() ? "quiet" : "broken");
+  }
+
+  // Storage may be blocked; then a reloaded page shows only what it sees from there on.
+  function stored(current) {
+    try {
+      const kept = JSON.parse(sessionStorage.getItem(KEPT));
+      return kept?.at === current?.at ? kept?.reached : null;
+    } catch {
+      return null;
+    }
+  }
+
+  function store() {
+    try {
+      sessionStorage.setItem(KEPT, JSON.stringify({ at: broken.at, reached }));
+    } catch {
+      // as above
+    }
   }
 
   /** Keep the times of a fault that is proved to be over. */
-  function remember(reached, since) {
+  function remember(since) {
     if (past[0]?.at === broken.at) return;
     past = [{ at: broken.at, fault: broken.fault, after: STAGES.map((name) => (reached[name].at - since) / 1000) }, ...past].slice(0, PAST_MAX);
     place("past").hidden = false;
@@ -138,21 +163,19 @@ openPage(({ call, signal }) => {
   }
 
   /** Read the comparisons since the fault, with the users that they name. */
-  async function runsSince(stop) {
-    if (!broken.users.length) return [];
+  async function runsSince({ users, at: since }, stop) {
+    if (!users.length) return [];
     const { items } = await call("blog", "GET", `/v1/sync/reconcile?limit=${RUNS_READ}`, undefined, { signal: stop });
-    const since = items.filter(({ id, state, finished_at: at }) => state === "ended" && Date.parse(at) >= Date.parse(broken.at) && !runs.some((run) => run.id === id));
-    const read = await Promise.all(since.map(({ id }) => call("blog", "GET", `/v1/sync/reconcile/${id}`, undefined, { signal: stop })));
-    return read;
+    const isNew = ({ id, state, finished_at: at }) => state === "ended" && Date.parse(at) >= Date.parse(since) && !runs.some((run) => run.id === id);
+    return Promise.all(items.filter(isNew).map(({ id }) => call("blog", "GET", `/v1/sync/reconcile/${id}`, undefined, { signal: stop })));
   }
 
   const lookSoon = poll(
     async (stop) => {
       const seen = await call("faults", "GET", "/v1/faults", undefined, { signal: stop });
       if (!seen.current) return { seen };
-      broken = seen.current;
       const get = (service, path) => call(service, "GET", path, undefined, { signal: stop });
-      const [near, far, more] = await Promise.all([get("auth", "/v1/admin/status"), get("blog", "/v1/sync/status"), runsSince(stop)]);
+      const [near, far, more] = await Promise.all([get("auth", "/v1/admin/status"), get("blog", "/v1/sync/status"), runsSince(seen.current, stop)]);
       return { seen, look: { at: Date.now(), near, far }, more };
     },
     {

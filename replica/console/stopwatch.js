@@ -29,6 +29,14 @@ export function stagesOf(broken, looks, runs) {
   return { ...stages, proved: proof ? { at: provedAt(proof), text: `${proof.far.proof.users.toLocaleString("en")} users, 0 differ` } : null };
 }
 
+/**
+ * Return the stages of a fault with those that were reached `before`: a page that was reloaded has
+ * missed looks, and would take a later proof for the first.
+ */
+export function keptStages(before, stages) {
+  return Object.fromEntries(STAGES.map((name) => [name, before?.[name] ?? stages[name]]));
+}
+
 /** What became of harmed users: comparisons name each of them, and say who was repaired. */
 function ofUsers(users, since, runs) {
   const ended = runs.filter((run) => run.finished_at !== null && Date.parse(run.finished_at) >= since);
@@ -56,6 +64,6 @@ function ofPipe(looks, broken) {
   return {
     noticed: { at: seen.at, text: "the status" },
     named: seen,
-    repaired: after ? { at: after.at, text: `${after.far.pipe}` } : null,
+    repaired: after ? { at: after.at, text: after.far.pipe } : null,
   };
 }

@@ -123,11 +123,77 @@ async def test_what_is_broken_is_noticed_named_repaired_and_proved(visit: Visiti
             row = page.locator("#past-rows tr").first
             await expect(row).to_contain_text(button)
 
+        shown = await page.locator("#stages").inner_text()
+        await page.reload()
+        await expect(page.locator("#stages")).to_have_text(shown, use_inner_text=True)
+
         await page.set_viewport_size({"width": 360, "height": 800})
         assert await page.evaluate("document.documentElement.scrollWidth") == 360
         stop = page.get_by_role("button", name="Stop the broker")
         await expect(stop).to_be_disabled()
         await expect(stop).to_have_accessible_description(re.compile("others may use it"))
+
+
+STAGES_OF = """async ([broken, looks, runs]) => {
+    const { stagesOf } = await import("/console/stopwatch.js");
+    const stages = Object.entries(stagesOf(broken, looks, runs));
+    return Object.fromEntries(stages.map(([name, stage]) => [name, stage && stage.at / 1000]));
+}"""
+"""Returns when each stage was reached, in seconds; null if it was not."""
+
+USER, OTHER = "0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52", "5e0c1f57-7c0e-4a0e-9d6f-1d1f0b6f1c1e"
+
+
+def an_instant(second: float) -> str:
+    return f"1970-01-01T00:00:{second:06.3f}Z"
+
+
+def a_look(second: float, pipe: str = "quiet", consumers: int = 1, **proof: object) -> object:
+    proof = {"state": "equal", "users": 3, "age_seconds": 30.0} | proof
+    near = {"pipe": "quiet"}
+    return {
+        "at": second * 1000,
+        "near": near,
+        "far": {"pipe": pipe, "consumers": consumers, "proof": proof},
+    }
+
+
+def a_run(started: float, ended: float, reason: str, **findings: bool) -> object:
+    found = [
+        {"user_id": {"user": USER, "other": OTHER}[name], "kind": "corrupt", "repaired": repaired}
+        for name, repaired in findings.items()
+    ]
+    times = {"started_at": an_instant(started), "finished_at": an_instant(ended)}
+    return {"reason": reason, "findings": found, **times}
+
+
+async def test_the_stopwatch_takes_its_times_from_what_the_services_report(visit: Visiting) -> None:
+    """A proof from before the repair proves nothing, and other users do not count."""
+    stopped = {"at": an_instant(10), "users": [], "is_over": False}
+    looks = [a_look(9, "broken: earlier"), a_look(12), a_look(30, "broken: none", 0)]
+    back = [*looks, a_look(46), a_look(47, age_seconds=2.0)]
+    edited = {"at": an_instant(10), "users": [USER], "is_over": True}
+    named = [a_run(5, 9, "proof", user=False), a_run(20, 21, "proof", user=False, other=True)]
+    repaired = [*named, a_run(25, 26, "operator", user=True)]
+    equal = [a_look(24, age_seconds=1.0), a_look(40, age_seconds=9.0)]
+    async with visit() as visitor:
+        await visitor.page.goto("/console/break")
+        for broken, seen, runs, stages in (
+            (stopped, looks[:2], [], (None, None, None, None)),
+            (stopped, looks, [], (30, 30, None, None)),
+            (stopped | {"is_over": True}, [*back[:-1]], [], (30, 30, 46, None)),
+            (
+                stopped | {"is_over": True},
+                [*back, a_look(50, age_seconds=1.0)],
+                [],
+                (30, 30, 46, 49),
+            ),
+            (edited, equal, named, (20, 21, None, None)),
+            (edited, equal[:1], repaired, (20, 21, 26, None)),
+            (edited, equal, repaired, (20, 21, 26, 31)),
+        ):
+            found = await visitor.page.evaluate(STAGES_OF, [broken, seen, runs])
+            assert tuple(found.values()) == stages
 
 
 async def test_a_killed_consumer_starts_again_when_asked(visit: Visiting, site: Site) -> None:
