@@ -1,5 +1,6 @@
 // The account view: profile, e-mail address, password, devices, and deleting the account.
 
+import { devices } from "./devices.js";
 import { h } from "./dom.js";
 import { confirmAction, form } from "./forms.js";
 import { forgetLists } from "./lists.js";
@@ -13,7 +14,6 @@ import {
   exportData,
   reloadUser,
   session,
-  signOut,
 } from "./session.js";
 import { go, notice } from "./shell.js";
 
@@ -38,7 +38,7 @@ export async function openAccount(visit) {
       profile(visit),
       email(),
       password(),
-      devices(),
+      section("Devices", ...devices(visit)),
       data(),
       deletion(),
     ],
@@ -195,33 +195,6 @@ function password() {
   return section("Password", folded("Change your password", element));
 }
 
-function devices() {
-  const button = (scope, label, done) =>
-    form({
-      submit: label,
-      busy: "Signing out …",
-      quiet: true,
-      async act() {
-        await signOut(scope);
-        notice(done);
-      },
-    }).element;
-  return section(
-    "Devices",
-    h(
-      "p",
-      { class: "quiet" },
-      "You stay signed in on each device until you sign out there or here.",
-    ),
-    h(
-      "div",
-      { class: "beside" },
-      button("others", "Sign out other devices", "All other devices have been signed out."),
-      button("local", "Sign out here", "You are signed out."),
-    ),
-  );
-}
-
 function data() {
   const { element, clear } = form({
     fields: [
@@ -281,10 +254,10 @@ function deletion() {
     if (!isDone) return;
     forgetLists();
     if (known.isGone) {
-      notice("Your account has been deleted.", { stays: true });
+      notice("Your account has been deleted.", { lasts: true });
       return;
     }
-    notice("Your account has been deleted. The blog will reflect this shortly.", { stays: true });
+    notice("Your account has been deleted. The blog will reflect this shortly.", { lasts: true });
     if ((await known.later) && location.pathname === "/") go("/", { replace: true });
   });
   return section("Delete account", h("p", { class: "quiet" }, what), button);

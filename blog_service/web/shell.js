@@ -6,8 +6,10 @@ import { h } from "./dom.js";
 
 export const SITE = "Daybook";
 
+const TICK_MS = 250;
 const STEP_MS = 500; // longer than the time between a notice and the navigation it belongs to
 const READ_MS = 8_000;
+const LATER_MS = 30_000; // for a notice that tells more, or offers something
 
 const announcer = document.getElementById("announcer");
 const notices = document.getElementById("notices");
@@ -30,10 +32,12 @@ export function announce(text) {
 let shown = null;
 
 /**
- * Show a notice for some seconds, or until it is closed or the view changes. A notice that `stays`
- * is shown until it is closed or replaced.
+ * Show a notice for some seconds, or until it is closed or the view changes. Its time stands still
+ * while the pointer or the focus is on it, or the page is hidden (WCAG 2.2.1). A notice that `lasts`
+ * is shown longer, in every view. One that `stays` is about something that lasts, and is shown
+ * until it is closed or replaced.
  */
-export function notice(text, { action, stays = false } = {}) {
+export function notice(text, { action, lasts = false, stays = false } = {}) {
   const close = (act) => {
     box.remove();
     act?.();
@@ -59,14 +63,28 @@ export function notice(text, { action, stays = false } = {}) {
       "×",
     ),
   );
-  shown = { box, stays, at: performance.now() };
+  shown = { box, endures: lasts || stays, at: performance.now() };
   notices.replaceChildren(box);
-  if (!stays) setTimeout(close, READ_MS);
+  if (!stays) leaveAfter(box, lasts || action ? LATER_MS : READ_MS);
 }
 
-/** Remove the notice, unless it stays or belongs to the current navigation. */
+/** Remove a notice when it was shown for so long without anyone being at it. */
+function leaveAfter(box, ms) {
+  let left = ms;
+  let before = performance.now();
+  const timer = setInterval(() => {
+    const now = performance.now();
+    const isAttended = box.matches(":hover, :focus-within") || document.hidden;
+    if (!isAttended) left -= now - before;
+    before = now;
+    if (left <= 0) box.remove();
+    if (!box.isConnected) clearInterval(timer);
+  }, TICK_MS);
+}
+
+/** Remove the notice, unless it is for every view or belongs to the current navigation. */
 export function endNotice() {
-  if (shown && !shown.stays && performance.now() - shown.at > STEP_MS) shown.box.remove();
+  if (shown && !shown.endures && performance.now() - shown.at > STEP_MS) shown.box.remove();
 }
 
 // The view to return to after signing in. Only this module sets it, so that no link can choose it.

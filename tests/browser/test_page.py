@@ -522,8 +522,56 @@ class TestSession:
             await headed(visitor.page, "Sign in")
 
 
+AGENTS = {
+    "Firefox on Windows": "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:133.0) Gecko/20100101"
+    " Firefox/133.0",
+    "Edge on Mac": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like"
+    " Gecko) Chrome/131.0.0.0 Safari/537.36 Edg/131.0.0.0",
+    "Safari on iPhone": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X)"
+    " AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
+    "Samsung Internet on Android": "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML,"
+    " like Gecko) SamsungBrowser/27.0 Chrome/125.0.0.0 Mobile Safari/537.36",
+    "curl": "curl/8.5.0",
+    "Unknown device": "",
+}
+"""User-Agents by the name that the page gives to their device."""
+
+NAMES = """async agents => {
+    const {deviceName} = await import("/web/device_names.js");
+    return agents.map(deviceName);
+}"""
+
+
 class TestAccount:
     """Changes of the account."""
+
+    async def test_devices_are_named_and_signed_out_one_by_one(self, visit: Visiting) -> None:
+        """The notice about it leaves by itself, but not while someone is at it."""
+        async with newcomer(visit, "ada.devices@example.org") as ada, visit() as elsewhere:
+            phone = Person(elsewhere.page, ada.email)
+            await phone.page.goto("/")
+            await phone.sign_in()
+            await phone.is_signed_in()
+            page = ada.page
+            await ada.is_signed_in()
+            await page.goto("/#/account")
+            shown = page.locator(".devices li")
+            await expect(shown).to_have_count(2)
+            await expect(shown.first).to_contain_text("Chrome on Linux")
+            await expect(shown.first).to_contain_text("this device")
+            assert await page.evaluate(NAMES, list(AGENTS.values())) == list(AGENTS)
+            await expect(shown.last).to_contain_text("last seen just now")
+            await page.clock.install()
+            await shown.last.get_by_role("button", name="Sign out Chrome on Linux").click()
+            await expect(shown).to_have_count(1)
+
+            notice = page.get_by_text("Chrome on Linux has been signed out.")
+            await notice.hover()
+            await page.clock.fast_forward(60_000)
+            await expect(notice).to_be_visible()
+            await page.mouse.move(0, 0)
+            await page.clock.run_for(10_000)
+            await expect(notice).to_have_count(0)
 
     async def test_address_and_password_are_changed(self, visit: Visiting, site: Site) -> None:
         """With the password and the link in the e-mail; sign-in then needs the new ones."""
