@@ -74,6 +74,7 @@ function openEvents({ call, signal }) {
 
   /** Begin again with other conditions; null stands for conditions that cannot be. */
   function restart() {
+    stop(); // which notes where to continue
     marks = {};
     clear();
     start();

@@ -554,7 +554,7 @@ class TestAccount:
             await phone.is_signed_in()
             page = ada.page
             await ada.is_signed_in()
-            await page.goto("/#/account")
+            await page.goto("/account")
             shown = page.locator(".devices li")
             await expect(shown).to_have_count(2)
             await expect(shown.first).to_contain_text("Chrome on Linux")
