@@ -1,5 +1,7 @@
 """Build the API from its settings."""
 
+from typing import Final
+
 from fastapi import FastAPI
 
 from blog_service import web
@@ -18,6 +20,9 @@ from replica.api import REFUSALS, ReplicaApi
 from service_kit.database.reader import Reader
 from service_kit.http.app import add_routers, new_app
 from service_kit.http.downloads import Downloads
+
+SEARCHES_MAX: Final = 2
+"""Searches at the same time, of each process: so that they leave connections to all else."""
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
@@ -40,6 +45,11 @@ def create_app(settings: ApiSettings) -> FastAPI:
             api.engine,
             at_once=max(1, settings.database_connections_max // 2),
             wait_seconds=settings.statement_timeout_ms / 1000,
+        ),
+        # A search for words that many posts have, and few have together, takes as long as a
+        # statement may.
+        searcher=Reader(
+            api.engine, at_once=SEARCHES_MAX, wait_seconds=settings.statement_timeout_ms / 1000
         ),
         downloads=Downloads(),
         renderer=Renderer(),

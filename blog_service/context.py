@@ -20,6 +20,8 @@ class Context(replica.context.Context):
     settings: ApiSettings
     reader: Reader
     """Reads pages."""
+    searcher: Reader
+    """Searches, which take longer."""
     downloads: Downloads
     renderer: Renderer
     export_limit: PerProcessLimit

@@ -14,6 +14,7 @@ Not here: what a text may contain (``texts``), and how often one is rendered (``
 """
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 import nh3
@@ -48,6 +49,10 @@ EXCERPT_LENGTH: Final = 280
 
 _EXCERPT_SOURCE: Final = 1_000
 """Characters that an excerpt is made from, so that its cost does not depend on the text."""
+
+_EXCERPTS_MAX: Final = 2_000
+"""Excerpts that are remembered, of a kilobyte each: the first hundred pages of a list, where making
+them would take several times as long as reading the page."""
 
 
 class _Markdown(MarkdownIt):
@@ -111,11 +116,16 @@ _MARKS: Final = (
 
 def excerpt(text: str) -> str:
     """Return the beginning of a text as one line without Markdown's marks, cut between words."""
-    beginning = text[:_EXCERPT_SOURCE]
+    return _excerpt(text[: _EXCERPT_SOURCE + 1])
+
+
+@lru_cache(_EXCERPTS_MAX)
+def _excerpt(beginning: str) -> str:
+    line = beginning[:_EXCERPT_SOURCE]
     for mark, shown in _MARKS:
-        beginning = mark.sub(shown, beginning)
-    line = " ".join(beginning.split())
-    if len(line) <= EXCERPT_LENGTH and len(text) <= _EXCERPT_SOURCE:
+        line = mark.sub(shown, line)
+    line = " ".join(line.split())
+    if len(line) <= EXCERPT_LENGTH and len(beginning) <= _EXCERPT_SOURCE:
         return line
     cut = line[:EXCERPT_LENGTH]
     return f"{cut.rpartition(' ')[0] or cut}\u00a0…"

@@ -25,6 +25,7 @@ COMMENT_LENGTH_MAX: Final = 5_000
 DISPLAY_NAME_LENGTH_MAX: Final = 50
 BIO_LENGTH_MAX: Final = 500
 AVATAR_URL_LENGTH_MAX: Final = 500
+SEARCH_LENGTH_MAX: Final = 200
 """In characters, counted both as sent and as stored."""
 
 MARKS_IN_A_ROW_MAX: Final = 30
@@ -202,4 +203,14 @@ AvatarUrl = Annotated[
         description="the https:// URL of a picture",
     ),
     AfterValidator(_https_url),
+]
+SearchWords = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=SEARCH_LENGTH_MAX,
+        description='words that all have to be in title or body; "several words" next to each '
+        "other, one or another, and without those that begin with -",
+    ),
+    AfterValidator(_single_line),
 ]

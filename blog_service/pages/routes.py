@@ -21,6 +21,7 @@ from blog_service.profiles.author import author_document
 from blog_service.profiles.bodies import PublicUserBody
 from blog_service.profiles.read import user_with_profile
 from blog_service.settings import ApiSettings
+from blog_service.texts import SearchWords
 from service_kit.database.alone import RowLike
 from service_kit.database.away import DATABASE_AWAY, Cause, cause_of
 from service_kit.http import problems
@@ -38,6 +39,7 @@ WITH_SCRIPTS_ONLY: Final = (
 """Views that need JavaScript. They show no content that anybody could read."""
 
 _CURSOR: Final = TypeAdapter[int](NumberCursor)
+_WORDS: Final = TypeAdapter[str](SearchWords)
 
 _Page = Callable[[Request], Awaitable[Response]]
 
@@ -49,6 +51,7 @@ def routes(settings: ApiSettings) -> list[Route]:
         "/": pages.posts,
         "/posts/{post_id:uuid}": pages.post,
         "/users/{user_id:uuid}": pages.author,
+        "/search": pages.search,
         "/feed.atom": pages.feed,
         "/users/{user_id:uuid}/feed.atom": pages.feed_of_author,
         **dict.fromkeys(WITH_SCRIPTS_ONLY, pages.with_scripts_only),
@@ -134,6 +137,22 @@ class Pages:
             request, "author.html", author=author, posts=_documents(found), rest=_rest(found)
         )
 
+    async def search(self, request: Request) -> Response:
+        """Show the posts that have the words of the query."""
+        blog, words = _blog(request), _words(request)
+        found: Sequence[RowLike] = []
+        if words is not None:
+            found = await posts_page(
+                blog.searcher,
+                blog.settings.deleted_authors,
+                limit=ITEMS + 1,
+                before=_cursor(request),
+                words=words,
+            )
+        return self._shown(
+            request, "search.html", words=words, posts=_documents(found), rest=_rest(found)
+        )
+
     async def feed(self, request: Request) -> Response:
         """Return the feed of all posts."""
         return await self._feed(request, await _posts(_blog(request)), SITE, "/")
@@ -194,6 +213,13 @@ def _cursor(request: Request) -> int | None:
         return None if cursor is None else _CURSOR.validate_python(cursor)
     except ValidationError:
         raise Problem(problems.NOT_FOUND) from None
+
+
+def _words(request: Request) -> str | None:
+    try:
+        return _WORDS.validate_python(request.query_params.get("q", ""))
+    except ValidationError:
+        return None
 
 
 async def _posts(

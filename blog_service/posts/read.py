@@ -13,6 +13,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.markdown import excerpt
+from blog_service.posts.table import WORDS
 from blog_service.profiles.author import (
     AUTHOR_COLUMNS,
     author_document,
@@ -37,6 +38,7 @@ async def posts_page(
     limit: int,
     before: int | None = None,
     author_id: UUID | None = None,
+    words: str | None = None,
 ) -> Sequence[RowLike]:
     """Return up to ``limit`` posts, newest first.
 
@@ -46,16 +48,21 @@ async def posts_page(
         limit: the rows to return at most.
         before: the position before which to continue; None starts with the newest.
         author_id: return only the posts of this user; None returns those of all.
+        words: return only posts with these words, as search engines read them; None returns all.
     """
-    start = NEWEST if before is None else before
-    if author_id is None:
-        return await reader.rows(page_sql(shown, limit), start)
-    return await reader.rows(page_sql(shown, limit, of_one=True), start, author_id)
+    values: list[object] = [NEWEST if before is None else before]
+    values += [value for value in (author_id, words) if value is not None]
+    sql = page_sql(shown, limit, of_one=author_id is not None, with_words=words is not None)
+    return await reader.rows(sql, *values)
 
 
 @cache
-def page_sql(shown: DeletedAuthors, limit: int, *, of_one: bool = False) -> str:
-    """Return the SQL for ``limit`` posts before position $1, of all authors or of author $2.
+def page_sql(
+    shown: DeletedAuthors, limit: int, *, of_one: bool = False, with_words: bool = False
+) -> str:
+    """Return the SQL for ``limit`` posts before position $1.
+
+    They are of all authors, or of author $2. The words to search for are the last parameter.
 
     The limit is part of the SQL, so that PostgreSQL plans once for each limit. As a parameter it
     would be estimated at a tenth of the table and planned on every call, which costs more than
@@ -64,9 +71,12 @@ def page_sql(shown: DeletedAuthors, limit: int, *, of_one: bool = False) -> str:
     The posts of a deleted author cannot be listed by the author's id: otherwise a client that
     remembers the id would learn which posts of "deleted user" were theirs.
     """
-    condition = "post.title IS NOT NULL"  # selects the index over all posts
+    condition = "post.title IS NOT NULL"  # selects the index over all posts, or that of words
     if of_one:
         condition = "post.author_id = $2 AND author.deleted_at IS NULL"
+    if with_words:
+        parameter = "$3" if of_one else "$2"
+        condition += f" AND {WORDS} @@ websearch_to_tsquery('english', {parameter})"
     return f"""
         {_select(shown)} AND {condition} AND post.position < $1
         ORDER BY post.position DESC LIMIT {limit}

@@ -26,6 +26,7 @@ from blog_service.posts.read import (
 from blog_service.posts.upsert import upsert_post
 from blog_service.posts.write import write_post
 from blog_service.problems import POST_DELETED, UNKNOWN_AUTHOR
+from blog_service.texts import SearchWords
 from replica.actors import Service
 from replica.caller import CALLER, Caller, CurrentCaller
 from service_kit.http import problems
@@ -47,15 +48,17 @@ async def get_posts(
     blog: Blog,
     cursor: NumberCursor | None = None,
     author: Annotated[UUID | None, Query(description="return only the posts of this user")] = None,
+    q: Annotated[SearchWords | None, Query()] = None,
     limit: Limit = POSTS_DEFAULT,
 ) -> Response:
-    """Return a page of posts, newest first."""
+    """Return a page of posts, newest first; with `q`, only those that have these words."""
     found = await posts_page(
-        blog.reader,
+        blog.reader if q is None else blog.searcher,
         blog.settings.deleted_authors,
         limit=limit + 1,
         before=cursor,
         author_id=author,
+        words=q,
     )
     return page_response(found, limit, [post_document(row) for row in found[:limit]])
 

@@ -4,6 +4,8 @@ The id of a deleted post stays as long as its author exists. So a service that s
 again and again (``PUT``) does not create it again, and it still counts (``limits``).
 """
 
+from typing import Final
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,6 +22,10 @@ from sqlalchemy import (
 )
 
 from blog_service.db import metadata
+
+WORDS: Final = "to_tsvector('english'::regconfig, (title || ' '::text) || body)"
+"""SQL: the words of a post, without endings and the commonest of English; words of other languages
+are found as they are written, and some of them by their stems too."""
 
 posts = Table(
     "posts",
@@ -71,5 +77,14 @@ Index(
     "posts_deleted_author_id_idx",
     posts.c.author_id,
     postgresql_where=text("deleted_at IS NOT NULL"),
+)
+# For searches. No column: a computed one would be added by writing the whole table again, which
+# nobody may read or write meanwhile.
+Index(
+    "posts_words_idx",
+    text(WORDS),
+    postgresql_using="gin",
+    postgresql_where=text("title IS NOT NULL"),
+    _table=posts,
 )
 Index("posts_sweep_idx", posts.c.deleted_at, postgresql_where=text("sweep"))

@@ -9,7 +9,7 @@ import { openAccount } from "./account.js";
 import { h } from "./dom.js";
 import { openForgot, openSignIn, openSignUp } from "./sign_in.js";
 import { avatar, me, nameOf, restored } from "./people.js";
-import { openPost, openPosts } from "./posts.js";
+import { openPost, openPosts, openSearch } from "./posts.js";
 import { sentence } from "./error_texts.js";
 import { session, signOut, Unreachable } from "./session.js";
 import { announce, endNotice, go, notice, rememberReturnAddress, SITE } from "./shell.js";
@@ -28,6 +28,7 @@ const ROUTES = [
   ["", openPosts, PUBLIC],
   [`posts/${ID}`, openPost, PUBLIC],
   [`users/${ID}`, openUser, PUBLIC],
+  ["search", openSearch, PUBLIC],
   ["write", openNew, SIGNED_IN],
   [`posts/${ID}/edit`, openEdit, SIGNED_IN],
   ["account", openAccount, SIGNED_IN],

@@ -3,7 +3,8 @@
 import { comments } from "./comments.js";
 import { h } from "./dom.js";
 import { dropDraft } from "./drafts.js";
-import { confirmAction } from "./forms.js";
+import { sentencesByField } from "./error_texts.js";
+import { confirmAction, form } from "./forms.js";
 import { firstPage, forgetLists, fromHere, list } from "./lists.js";
 import { byline, mayChange } from "./people.js";
 import { rich } from "./rich_text.js";
@@ -12,6 +13,7 @@ import { go, notice } from "./shell.js";
 import { rebuiltPerUser } from "./view.js";
 
 const PATH = "/v1/posts";
+const SEARCH_LENGTH_MAX = 200;
 
 /** Open the view of all posts, newest first. */
 export async function openPosts(visit) {
@@ -26,10 +28,48 @@ export async function openPosts(visit) {
   return {
     title: "Latest posts",
     content: [
-      h("h1", { class: "overline" }, "Latest posts"),
+      h(
+        "div",
+        { class: "head" },
+        h("h1", { class: "overline" }, "Latest posts"),
+        h("a", { href: "/search" }, "Search"),
+      ),
       postList(path, first, { empty }).element,
     ],
   };
+}
+
+/** Open the view that searches for words. */
+export async function openSearch(visit) {
+  const words = (new URLSearchParams(location.search).get("q") ?? "").trim();
+  const { element, controls } = form({
+    fields: [
+      {
+        name: "q",
+        label: "Words",
+        type: "search",
+        value: words,
+        limit: SEARCH_LENGTH_MAX,
+        hint: "All of them. “Words in quotes” are next to each other; -word is not in the post.",
+      },
+    ],
+    submit: "Search",
+    busy: "Searching …",
+    act: ({ q }) => go(`/search?q=${encodeURIComponent(q)}`),
+  });
+  const content = [h("h1", {}, "Search"), element];
+  if (!words) return { title: "Search", content };
+  const path = fromHere(`${PATH}?q=${encodeURIComponent(words)}`);
+  try {
+    const found = postList(path, await firstPage(path, visit), {
+      empty: h("p", { class: "empty" }, "No post has these words."),
+    });
+    content.push(found.element);
+  } catch (error) {
+    if (error.status !== 422) throw error;
+    controls.q.show(Object.values(sentencesByField(error))[0]);
+  }
+  return { title: `Search: ${words}`, content };
 }
 
 /** Build a list of posts; with `isOwn`, on the author's page, without the author's name. */

@@ -805,6 +805,30 @@ class TestWays:
             await expect(page).to_have_url(f"{site.url}/posts/{post}")
             await headed(page, "Taken over")
 
+    async def test_posts_are_searched_by_keys(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """The address has the words, so that a reload and the way back find the same."""
+        signed_in = await site.signed_up("ada.finds@example.org")
+        await posted(blog, signed_in, title="A marmalade recipe")
+        async with visit() as visitor:
+            page = visitor.page
+            await page.goto("/")
+            await page.get_by_role("link", name="Search").press("Enter")
+            await expect(page.get_by_role("heading", name="Search")).to_be_focused()
+            await page.keyboard.press("Tab")
+            await page.keyboard.type("marmalades")
+            await page.keyboard.press("Enter")
+            await expect(page).to_have_url(f"{site.url}/search?q=marmalades")
+            await page.get_by_role("link", name="A marmalade recipe").press("Enter")
+            await headed(page, "A marmalade recipe")
+            await page.go_back()
+            await expect(page.get_by_label("Words")).to_have_value("marmalades")
+            await expect(page.get_by_role("article")).to_have_count(1)
+            await page.get_by_label("Words").fill("no such word")
+            await page.get_by_label("Words").press("Enter")
+            await expect(page.get_by_text("No post has these words.")).to_be_visible()
+
     async def test_the_keyboard_is_enough(self, visit: Visiting) -> None:
         async with visit() as visitor:
             page, keyboard = visitor.page, visitor.page.keyboard
@@ -904,7 +928,7 @@ class TestWays:
         signed_in = await site.signed_up("ada.views@example.org")
         post = await posted(blog, signed_in)
         await _sent(blog, signed_in, f"/v1/posts/{post}/comments", {"body": "Yes."})
-        views = ("", f"posts/{post}", f"users/{signed_in['user']['id']}", "write")
+        views = ("", f"posts/{post}", f"users/{signed_in['user']['id']}", "search?q=soup", "write")
         async with visit(viewport={"width": 360, "height": 740}) as visitor:
             page = visitor.page
 

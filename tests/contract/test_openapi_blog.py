@@ -23,6 +23,7 @@ from tests.support.openapi import EXAMPLES, FEW, assert_conforms
 from tests.support.parked_messages import park_deliveries, park_events, rubbish
 
 WRITE_TEXTS = {
+    "GET /v1/posts",
     *("PATCH /v1/me", "POST /v1/posts", "PUT /v1/posts/{post_id}", "PATCH /v1/posts/{post_id}"),
     *("POST /v1/posts/{post_id}/comments", "PATCH /v1/comments/{comment_id}", "POST /v1/preview"),
 }
