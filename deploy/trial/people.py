@@ -11,6 +11,9 @@ from typing import Any
 
 from deploy.trial.containers import AUTH_PORT, BLOG_PORT, Containers, Failed
 
+ANSWER_SECONDS_MAX = 60
+"""Some trials make a container slow on purpose."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -40,9 +43,9 @@ def ask(
     host: str = "127.0.0.1",
 ) -> Answer:
     """Send one request to this machine, by TLS for ``host`` if there is a context."""
-    connection = http.client.HTTPConnection(host, port, timeout=20)
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS_MAX)
     try:
-        plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS_MAX)
         connection.sock = tls.wrap_socket(plain, server_hostname=host) if tls else plain
         content = body if body is None or isinstance(body, str) else json.dumps(body)
         sent = {"Content-Type": "application/json"} | (headers or {})
