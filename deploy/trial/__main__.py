@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from deploy.trial import backup, cluster, default, image, monitoring, scale, tls
+from deploy.trial import backup, cluster, default, first_try, image, monitoring, scale, tls
 from deploy.trial.containers import Containers, Failed
 
 PROFILES: Final[dict[str, tuple[tuple[str, ...], Callable[[Containers], None]]]] = {
     "image": ((), image.run),
     "default": ((), default.run),
+    "first-try": (("deploy/first-try.yml",), first_try.run),
     "scale": ((), scale.run),
     "tls": (("deploy/tls.yml",), tls.run),
     "cluster": (("deploy/cluster.yml",), cluster.run),

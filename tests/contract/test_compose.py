@@ -96,8 +96,8 @@ def test_the_apis_have_no_port_of_the_machine() -> None:
 
 
 def test_what_is_published_is_on_the_loopback_interface() -> None:
-    for name in PUBLISHED:
-        for port in SERVICES[name]["ports"]:
+    for file, name in ALL:
+        for port in service(file, name).get("ports", ()):
             assert with_defaults(port).startswith("127.0.0.1:"), port
 
 
@@ -160,8 +160,8 @@ def test_secrets_are_made_once_and_only_their_owner_reaches_them(tmp_path: Path)
 
 
 def test_an_image_has_a_version() -> None:
-    for found in SERVICES.values():
-        if "image" in found:
+    for file, name in ALL:
+        if "image" in (found := service(file, name)):
             assert re.fullmatch(r"(\w+/)?\w+:v?\d[\w.-]*", found["image"])
     for file in ("Dockerfile", "deploy/proxy/Dockerfile"):
         dockerfile = (ROOT / file).read_text()
@@ -183,9 +183,10 @@ def test_each_extra_that_can_be_built_in_is_locked_to_what_is_tested() -> None:
 def test_files_that_containers_get_exist() -> None:
     for file in ("docker-compose.yml", *PROFILES):
         content = read(file)
-        for config in content["configs"].values():
+        configs = content.get("configs", {})
+        for config in configs.values():
             assert (ROOT / config["file"]).is_file(), config
-        known = content["configs"].keys() | COMPOSE["configs"].keys()
+        known = configs.keys() | COMPOSE["configs"].keys()
         for found in content["services"].values():
             assert {each["source"] for each in found.get("configs", ())} <= known
 

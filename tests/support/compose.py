@@ -10,7 +10,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 FIRST_TRY: Final = ROOT / "deploy/first-try-secrets"
 
-PROFILES: Final = ("deploy/tls.yml", "deploy/cluster.yml")
+PROFILES: Final = ("deploy/first-try.yml", "deploy/tls.yml", "deploy/cluster.yml")
 """Files that are merged over the main one."""
 
 
