@@ -4,11 +4,13 @@
 # Under 200 MB unpacked (decision 70): `python3 -m deploy.trial image` measures it.
 
 # glibc, which hashing relies on (decision 54). Debian's Python comes with its standard library
-# compiled, without pip and tests, and with Debian's security updates at each build.
+# compiled, without pip, and with Debian's security updates at each build; without the texts of
+# help() and what tests import.
 FROM debian:trixie-slim AS system
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates python3 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log \
+        /usr/lib/python3.*/pydoc_data /usr/lib/python3.*/test
 
 FROM system AS build
 RUN apt-get update && apt-get install -y --no-install-recommends binutils python3-pip
@@ -20,8 +22,8 @@ ARG EXTRA=
 COPY requirements*.txt ./
 # Without what no process of ours loads, nearly half of it: names and lines for debuggers, what
 # compilers and type checkers read, other databases, tests, a second page of documentation, a
-# resolver (email-validator's, which we do not let ask), and the colours of 600 languages (Python's
-# stay, for tracebacks).
+# resolver (email-validator's, which we do not let ask), what makes modules in C, and the colours
+# of 600 languages (Python's stay, for tracebacks).
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --require-hashes \
         --only-binary :all: -r "requirements${EXTRA:+-$EXTRA}.txt" \
     && cd /opt/venv/lib/python3*/site-packages \
@@ -29,8 +31,9 @@ RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --requ
     && find . \( -name '*.py[xi]' -o -name '*.p[xy][di]' -o -name '*.[ch]' \) -delete \
     && rm -r sqlalchemy/dialects/mssql sqlalchemy/dialects/mysql sqlalchemy/dialects/oracle \
         sqlalchemy/dialects/sqlite sqlalchemy/testing alembic/testing greenlet/tests \
-        fastapi_offline/static/redoc* dns \
-    && find pygments/lexers \( -name '[!_]*.py' ! -name python.py -o -name '_*_builtins.py' \) -delete \
+        fastapi_offline/static/redoc* dns cffi pycparser \
+    && find pygments/lexers \( -name '[!_]*.py' ! -name python.py -o -name '_*_builtins.py' \) \
+        -delete \
     && /opt/venv/bin/python -m compileall -q .
 ENV PATH=/opt/venv/bin:$PATH
 # The two commands of [project.scripts]. Installing the project would need its build backend, which
