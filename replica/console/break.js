@@ -98,7 +98,7 @@ openPage(({ call, signal }) => {
     store();
     setText(place("watch-title"), FAULTS[broken.fault][0]);
     showDone(broken.steps);
-    const waiting = STAGES.find((name) => reached[name] === null);
+    const waiting = wasMissed() ? null : STAGES.find((name) => reached[name] === null);
     for (const name of STAGES) {
       const { element, after, text } = stages[name];
       const stage = reached[name];
