@@ -43,7 +43,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The number of ids in either table, how many of them are deleted, and the differences."""
+    """The number of users in either table, how many are deleted, and the differences.
+
+    A tombstone that the replica alone has does not count: both sides lack the user.
+    """
 
     users: int
     deleted: int
@@ -67,7 +70,11 @@ async def compare(auth_url: str, blog_url: str) -> Comparison:
     replica = await _read(blog_url)
     source = await _read(auth_url)
     differences = []
-    both = replica | source
+    both = {
+        user_id: row
+        for user_id, row in (replica | source).items()
+        if user_id in source or row["status"] != "deleted"
+    }
     for user_id in sorted(both):
         differences += _differences(user_id, source.get(user_id), replica.get(user_id))
     deleted = sum(row["status"] == "deleted" for row in both.values())
@@ -77,8 +84,6 @@ async def compare(auth_url: str, blog_url: str) -> Comparison:
 def _differences(
     user_id: UUID, source: dict[str, Any] | None, replica: dict[str, Any] | None
 ) -> list[Difference]:
-    if source is None and replica is not None and replica["status"] == "deleted":
-        return []  # an orphan that was deleted here: both sides lack the user
     if source is None or replica is None:
         return [Difference(user_id, "row", source and "there", replica and "there")]
     fields = TOMBSTONE_FIELDS if source["status"] == "deleted" else FIELDS

@@ -24,6 +24,7 @@ from service_kit.broker.connection import connect
 _EVERY_SECONDS: Final = 0.3
 _SAMPLES_MAX: Final = 1_000
 _COMMAND: Final = "blog-service"
+_BURIED: Final = text("SELECT id FROM orphan_tombstones")
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,13 @@ class Watch:
     async def _sample(self) -> Sample:
         # The replica first: no state reaches it before the source has it.
         replica = await _versions(self._blog)
+        buried = set(await self._blog.scalars(_BURIED))
         source = await _versions(self._auth)
         waiting = text("SELECT count(*) FROM outbox_events WHERE published_at IS NULL")
         return Sample(
             source_users=len(source),
-            replica_users=len(replica),
+            # Without tombstones that the source never had: both sides lack those users.
+            replica_users=len(replica) - len(buried - source.keys()),
             behind=sum(replica.get(user_id) != version for user_id, version in source.items()),
             unpublished=int(await self._auth.scalar(waiting) or 0),
             queued=await self._queued(),
