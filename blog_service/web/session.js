@@ -114,6 +114,13 @@ export async function changePassword(current, wanted) {
   startSession(await call("auth", "POST", "/v1/me/password", body), "changed");
 }
 
+/** Confirm the password in this session, for acts that need it to have been given recently. */
+export async function confirmPassword(password) {
+  const before = epoch;
+  const confirmed = await call("auth", "POST", "/v1/session/confirm", { password });
+  if (epoch === before) token = confirmed.access_token;
+}
+
 /** What each service knows of the user, as an archive by the service's name. */
 export async function exportData(password) {
   const auth = await call("auth", "POST", "/v1/me/export", { password });

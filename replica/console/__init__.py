@@ -11,7 +11,15 @@ from starlette.routing import Route
 
 from service_kit.http.static_pages import framed_routes
 
-PAGES: Final = {"/console": "pipe", "/console/users": "users", "/console/events": "events"}
+PAGES: Final = {
+    "/console": "pipe",
+    "/console/users": "users",
+    "/console/events": "events",
+    "/console/services": "services",
+    "/console/keys": "keys",
+    "/console/audit": "audit",
+    "/console/settings": "settings",
+}
 """The name of each page by its path: ``NAME.html`` is its content, ``NAME.js`` its script."""
 
 BREAK_IT: Final = {"/console/break": "break"}

@@ -6,7 +6,9 @@
 // A page is NAME.html, with its content in `<template id="page">`, and NAME.js, which calls
 // `openPage`. The link to it in frame.html says which roles open it, and which other process it needs.
 
-import { call, reloadUser, restore, session, signIn, signOut } from "/web/session.js";
+import { h } from "/web/dom.js";
+import { call, confirmPassword, reloadUser, restore, session, signIn, signOut } from "/web/session.js";
+import { confirmAction } from "./dialog.js";
 import { setAttr, setMessage, setText } from "./render.js";
 import { sentence } from "./phrases.js";
 
@@ -41,8 +43,9 @@ export const announce = (text) => setText(place("announcer"), text);
 
 /**
  * Run a page: show its template to users with one of its roles, and call `start({ call, signal })`.
- * `call` is that of the session, and closes the page if the user has lost its roles. `signal` is
- * aborted when the page closes; it starts again if another user signs in or roles have changed.
+ * `call` is that of the session; it closes the page if the user has lost its roles, and asks for the
+ * password if a service needs it to have been given recently. `signal` is aborted when the page
+ * closes; it starts again if another user signs in or roles have changed.
  */
 export function openPage(start) {
   run = start;
@@ -131,10 +134,26 @@ async function callAs(signal, request) {
   try {
     return await call(...request);
   } catch (error) {
-    if (error.code === "forbidden" && !signal.aborted) await checkRoles(signal);
-    throw error;
+    if (signal.aborted) throw error;
+    if (error.code === "forbidden") await checkRoles(signal);
+    if (error.code !== "insufficient_user_authentication" || !(await askPassword(signal))) throw error;
   }
+  return call(...request);
 }
+
+/** Ask for the password in a dialog; resolves to whether it was confirmed. */
+const askPassword = (signal) =>
+  confirmAction({
+    title: "Confirm it is you",
+    content: [
+      h("p", {}, "Enter your password to continue. It is asked for again after ten minutes."),
+      h("label", { class: "field" }, "Password", h("input", { name: "password", type: "password", autocomplete: "current-password", required: true, "data-first": true })),
+    ],
+    submit: "Confirm",
+    look: "primary",
+    signal,
+    act: (values) => confirmPassword(values.get("password")),
+  });
 
 /** Read the user's roles again, and close or restart the page if they have changed. */
 async function checkRoles(signal) {

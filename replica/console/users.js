@@ -6,6 +6,7 @@
 
 import { openPage } from "./frame.js";
 import { runWithButton } from "./busy_button.js";
+import { userActs } from "./user_acts.js";
 import { userLife } from "./user_life.js";
 import { isId, userSearch } from "./user_search.js";
 
@@ -13,7 +14,8 @@ openPage((page) => {
   const { signal } = page;
   const form = document.getElementById("find-user");
   const problem = document.getElementById("users-problem");
-  const parts = [userLife(page)];
+  const life = userLife(page);
+  const parts = [life, userActs(page, life.show)];
   const search = userSearch(page);
 
   const run = (act) => runWithButton(form.querySelector("button"), problem, act, signal);

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -21,6 +21,8 @@ from service_kit.process.clock import described
 from tests.browser.conftest import Visiting
 from tests.support.auth_api import PASSWORD, bearer
 from tests.support.builders import a_state, an_event
+from tests.support.console import console as console_of
+from tests.support.console import sign_in
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.parked_messages import park_events
@@ -65,19 +67,10 @@ async def blog(site: Site) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-async def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
-    await page.goto("/console")
-    await page.get_by_label("E-mail").fill(email)
-    await page.get_by_label("Password").fill(password)
-    await page.get_by_role("button", name="Sign in").click()
-
-
-@asynccontextmanager
-async def console(visit: Visiting, email: str = OPERATOR, **options: Any) -> AsyncIterator[Page]:
-    async with visit(**options) as visitor:
-        await sign_in(visitor.page, email)
-        await expect(visitor.page.get_by_role("button", name="Sign out")).to_be_visible()
-        yield visitor.page
+def console(
+    visit: Visiting, email: str = OPERATOR, **options: Any
+) -> AbstractAsyncContextManager[Page]:
+    return console_of(visit, email, **options)
 
 
 def headline(page: Page) -> Locator:

@@ -9,6 +9,7 @@ import pytest
 import auth_service.problems
 import blog_service.problems
 import service_kit.http.problems
+from auth_service.audit.model import Action
 from blog_service import texts
 from blog_service.settings import ApiSettings
 from replica import console
@@ -250,6 +251,12 @@ def test_the_error_messages_are_for_existing_codes() -> None:
 
     assert len(named) > 10
     assert named <= codes
+
+
+def test_the_console_offers_every_action_of_the_audit_log() -> None:
+    script = (ROOT / "replica/console/audit.js").read_text()
+    [listed] = re.findall(r"^const ACTIONS = \[(.*?)^\];", script, re.MULTILINE | re.DOTALL)
+    assert sorted(re.findall(r'"(\w+)"', listed)) == sorted(Action)
 
 
 def test_the_page_has_the_blogs_text_limits() -> None:
