@@ -33,6 +33,7 @@ class IntrospectionBody(BaseModel):
     token_type: Literal["Bearer"] | None = None
     roles: list[str] | None = None
     sid: str | None = None
+    auth_time: int | None = Field(None, description="when the user last gave their password")
 
 
 def _form(*schemas: dict[str, Any], needs_service: bool) -> dict[str, Any]:

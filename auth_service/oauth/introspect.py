@@ -41,6 +41,7 @@ async def introspect(auth: Context, token: str) -> IntrospectionBody:
         token_type="Bearer",  # noqa: S106 - a type, no secret
         roles=None if claims.user_id is None else sorted(claims.roles),
         sid=None if claims.session_id is None else str(claims.session_id),
+        auth_time=claims.authenticated_at,
     )
 
 

@@ -377,7 +377,8 @@ class TestIntrospect:
 
         claims = await api.read(token)
         assert answer.headers["Cache-Control"] == "no-store"
-        of_user = {"sub": api.ada["user"]["id"], "sid": str(claims.session_id)}
+        of_user: dict[str, Any] = {"sub": api.ada["user"]["id"], "sid": str(claims.session_id)}
+        of_user["auth_time"] = claims.authenticated_at
         of_all = {"client_id": "first_party", "roles": ["admin", "operator"]}
         assert answer.json() == described(claims) | of_user | of_all
 
