@@ -3,6 +3,7 @@
 Guarantees: every value is escaped, except for HTML that is marked as safe (``markupsafe``).
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -15,6 +16,8 @@ from blog_service.settings import ApiSettings
 
 SITE: Final = "Daybook"
 """The blog's name; ``web/shell.js`` has it too."""
+
+_IMPORTED: Final = re.compile(r'^(?:import|\}) .*from "\./([a-z_]+\.js)";$', re.MULTILINE)
 
 HUES: Final = 8
 """Colours of avatars without a picture, as in ``web/page.css``."""
@@ -53,9 +56,17 @@ class Templates:
 
 
 def _scripts() -> list[str]:
-    """Return the modules that a page loads at once: all but the first, which imports them."""
-    names = (file.name for file in files(web).iterdir())
-    return sorted(name for name in names if name.endswith(".js") and name != "app.js")
+    """Return the modules that the first one imports, directly or not: a browser loads all at once.
+
+    Those of views that few visitors open are not among them (``app.js``).
+    """
+    found: list[str] = []
+    waiting = ["app.js"]
+    for name in waiting:
+        text = (files(web) / name).read_text("utf-8")
+        waiting += [each for each in _IMPORTED.findall(text) if each not in waiting]
+        found.append(name)
+    return sorted(found[1:])
 
 
 def name_of(author: Mapping[str, Any]) -> str:

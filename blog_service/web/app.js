@@ -5,9 +5,7 @@
 // shows that it is loading; a failed view says why and can be retried. After each navigation the
 // focus is on the heading of the new view.
 
-import { openAccount } from "./account.js";
 import { h } from "./dom.js";
-import { openForgot, openSignIn, openSignUp } from "./sign_in.js";
 import { avatar, me, nameOf, restored } from "./people.js";
 import { openPost, openPosts, openSearch } from "./posts.js";
 import { sentence } from "./error_texts.js";
@@ -15,7 +13,6 @@ import { session, signOut, Unreachable } from "./session.js";
 import { announce, endNotice, go, notice, rememberReturnAddress, SITE } from "./shell.js";
 import { openUser } from "./users.js";
 import { failure, message, missing, skeleton } from "./view.js";
-import { openEdit, openNew } from "./write.js";
 
 const SKELETON_AFTER_MS = 150;
 
@@ -24,17 +21,23 @@ const PUBLIC = "for everyone";
 const SIGNED_IN = "for signed-in users";
 const SIGNED_OUT = "for signed-out visitors";
 
+// Most visitors only read. The modules of other views are loaded with the first of them.
+const later =
+  (module, open) =>
+  async (...visit) =>
+    (await import(`./${module}.js`))[open](...visit);
+
 const ROUTES = [
   ["", openPosts, PUBLIC],
   [`posts/${ID}`, openPost, PUBLIC],
   [`users/${ID}`, openUser, PUBLIC],
   ["search", openSearch, PUBLIC],
-  ["write", openNew, SIGNED_IN],
-  [`posts/${ID}/edit`, openEdit, SIGNED_IN],
-  ["account", openAccount, SIGNED_IN],
-  ["sign-in", openSignIn, SIGNED_OUT],
-  ["sign-up", openSignUp, SIGNED_OUT],
-  ["forgot", openForgot, SIGNED_OUT],
+  ["write", later("write", "openNew"), SIGNED_IN],
+  [`posts/${ID}/edit`, later("write", "openEdit"), SIGNED_IN],
+  ["account", later("account", "openAccount"), SIGNED_IN],
+  ["sign-in", later("sign_in", "openSignIn"), SIGNED_OUT],
+  ["sign-up", later("sign_in", "openSignUp"), SIGNED_OUT],
+  ["forgot", later("sign_in", "openForgot"), SIGNED_OUT],
 ].map(([path, open, audience]) => [new RegExp(`^/${path}$`), open, audience]);
 
 const WHY_SIGNED_OUT = {

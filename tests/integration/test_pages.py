@@ -225,15 +225,28 @@ def test_no_script_parses_text_as_html() -> None:
     assert parsing.findall(found[0].read_text()) == ["DOMParser"]
 
 
-async def test_the_page_names_all_its_files(blog: httpx.AsyncClient) -> None:
-    named = set(re.findall(r'(?:src|href)="/web/([^"]+)"', (await blog.get("/")).text))
-    assert named == {path.name for path in WEB.iterdir() if is_file(path)}
+async def test_the_page_names_the_files_that_readers_need(blog: httpx.AsyncClient) -> None:
+    """A browser loads them at once; those of other views come with the first of these views."""
+    at_once = await loaded(blog)
+    app = (WEB / "app.js").read_text()
+    [table] = re.findall(r"const ROUTES = \[(.*?)\n\]", app, re.DOTALL)
+    later = [f"{name}.js" for name in dict.fromkeys(re.findall(r'later\("(\w+)"', table))]
+    assert len(later) == 3
+    assert not {*later} & at_once
+    for name in later:  # grows
+        imported = re.findall(r'from "\./([^"]+)"', (WEB / name).read_text())
+        later += [each for each in imported if each not in later]
+    assert at_once | {*later} == {path.name for path in WEB.iterdir() if is_file(path)}
 
 
 async def test_the_page_is_small(blog: httpx.AsyncClient) -> None:
-    """With all its files, before anybody has written anything."""
-    sizes = [path.stat().st_size for path in WEB.iterdir() if is_file(path)]
+    """With all that it loads, before anybody has written anything."""
+    sizes = [(WEB / name).stat().st_size for name in await loaded(blog)]
     assert sum(sizes) + len((await blog.get("/")).content) < BYTES_MAX
+
+
+async def loaded(blog: httpx.AsyncClient) -> set[str]:
+    return set(re.findall(r'(?:src|href)="/web/([^"]+)"', (await blog.get("/")).text))
 
 
 def test_the_error_messages_are_for_existing_codes() -> None:
