@@ -1,5 +1,6 @@
 """People who sign up at one service and are known to the other, over HTTP."""
 
+import http
 import http.client
 import json
 import secrets
@@ -13,6 +14,9 @@ from deploy.trial.containers import AUTH_PORT, BLOG_PORT, Containers, Failed
 
 ANSWER_SECONDS_MAX = 60
 """Some trials make a container slow on purpose."""
+
+FOUND_SECONDS_MAX = 10
+"""The proxy looks every two seconds for containers that started; until then it answers 503."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,11 @@ def try_sign_up() -> Person | Answer:
 
 def sign_up() -> Person:
     """Sign up as someone new."""
-    found = try_sign_up()
-    if isinstance(found, Answer):
-        raise Failed(f"signing up: {found}")
+    until = time.monotonic() + FOUND_SECONDS_MAX
+    while isinstance(found := try_sign_up(), Answer):
+        if found.status != http.HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > until:
+            raise Failed(f"signing up: {found}")
+        time.sleep(0.1)
     return found
 
 
