@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response, status
 from auth_service.accounts.administer import administer
 from auth_service.accounts.bodies import UserChanges
 from auth_service.accounts.delete import delete_by
+from auth_service.accounts.view import find_exactly
 from auth_service.context import Auth
 from auth_service.problems import INVALID_EMAIL, LAST_ADMINISTRATOR, VERSIONS_EXHAUSTED
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
@@ -16,7 +17,7 @@ from auth_service.sessions.recent_password import RECENT_ADMINISTRATORS_ONLY, Re
 from auth_service.users.bodies import UserBody
 from auth_service.users.marker import CHANGED, marker
 from auth_service.users.model import User
-from auth_service.users.queries import find_by_email, find_user, find_users
+from auth_service.users.queries import find_user, find_users
 from contracts.events import EMAIL_LENGTH_MAX
 from service_kit.http import problems
 from service_kit.http.openapi import documented
@@ -31,7 +32,7 @@ router = APIRouter(prefix="/v1/admin/users", tags=["administration"])
     responses=documented(*ADMINISTRATORS_ONLY, INVALID_EMAIL),
 )
 async def get_users(
-    _: Administrator,
+    caller: Administrator,
     auth: Auth,
     cursor: UuidCursor | None = None,
     email: Annotated[
@@ -40,12 +41,16 @@ async def get_users(
     ] = None,
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[UserBody]:
-    """A page of all users, in no particular order, or the one with an e-mail address."""
-    async with auth.engine.connect() as connection:
-        if email is not None:
-            user = await find_by_email(connection, email)
-            found: Sequence[User] = [user] if user else []
-        else:
+    """A page of all users, in no particular order, or the one with an e-mail address.
+
+    A search by address is in the audit log. `POST /v1/admin/users/search` keeps the address out of
+    the URL.
+    """
+    found: Sequence[User]
+    if email is not None:
+        found = await find_exactly(auth.engine, email, actor=caller.actor)
+    else:
+        async with auth.engine.connect() as connection:
             found = await find_users(connection, after=cursor, limit=limit + 1)
     return page_of(
         [UserBody.model_validate(user) for user in found], limit, key=lambda user: user.id

@@ -7,11 +7,13 @@ that read. The log has ids only: neither what was searched for nor what was show
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.accounts.life import life
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit
+from auth_service.users.model import User
+from auth_service.users.queries import find_by_email
 from auth_service.users.search import Found, search
 
 
@@ -28,6 +30,21 @@ async def find(engine: AsyncEngine, text: str, *, actor: str, by_address: bool) 
     async with engine.begin() as connection:
         found = await search(connection, text, by_address=by_address)
         if by_address:
-            ids = [str(user.id) for user in found]
-            await audit(connection, Action.USERS_SEARCHED, actor=actor, found=ids)
+            await _audit_search(connection, actor, found)
     return found
+
+
+async def find_exactly(engine: AsyncEngine, email: str, *, actor: str) -> Sequence[User]:
+    """The user with this address, if there is one, in any spelling; raises ``BadEmail``."""
+    async with engine.begin() as connection:
+        user = await find_by_email(connection, email)
+        found = [] if user is None else [user]
+        await _audit_search(connection, actor, found)
+    return found
+
+
+async def _audit_search(
+    connection: AsyncConnection, actor: str, found: Sequence[Found] | Sequence[User]
+) -> None:
+    ids = [str(user.id) for user in found]
+    await audit(connection, Action.USERS_SEARCHED, actor=actor, found=ids)

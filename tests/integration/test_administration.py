@@ -160,6 +160,9 @@ class TestFinding:
         assert await office.page(email="ADA@Example.org") == found
         assert await office.page(email="da@example.org") == {"items": [], "next_cursor": None}
         assert_problem(await office.ask("GET", email="ada"), 422, "invalid_email")
+        searched = "SELECT * FROM audit_log WHERE action = 'users_searched' ORDER BY id"
+        entries = [entry.details["found"] for entry in await office.api.fetch(searched)]
+        assert entries == [[str(office.ada_id)], []]
 
     @in_turn(
         ("name", "value"),
