@@ -33,6 +33,9 @@ const PHASES = {
   comparing: "classifying and repairing users",
 };
 
+/** Those about all users: others say nothing about the replica as a whole. */
+const ofAll = (runs) => runs.filter((run) => !run.users);
+
 const isUnfinished = (run) => run.state === "waiting" || run.state === "running";
 
 /** Name the kinds to repair by the command's options. */
@@ -70,7 +73,7 @@ export function reconcilePanel({ call, signal, onData, onError, consumers }) {
       runs = items;
       if (!older.length) cursor = next;
       show();
-      onData(runs);
+      onData(ofAll(runs));
     },
   });
 
@@ -93,12 +96,12 @@ export function reconcilePanel({ call, signal, onData, onError, consumers }) {
   function wantedId() {
     const ended = runs.filter((run) => run.finished_at);
     const isOfInterest = (run) => run.verdict !== "could_not_compare" || run.id === requestedId;
-    return shownId ?? (ended.find(isOfInterest) ?? ended[0])?.id;
+    return shownId ?? (ofAll(ended).find(isOfInterest) ?? ofAll(ended)[0] ?? ended[0])?.id;
   }
 
   function whyNoRepair() {
     if (runs.some(isUnfinished)) return "A comparison is running.";
-    const last = runs.find((run) => run.verdict && run.verdict !== "could_not_compare");
+    const last = ofAll(runs).find((run) => run.verdict && run.verdict !== "could_not_compare");
     if (!last) return "Compare first, to see what can be repaired.";
     if (last.verdict === "in_step") return "Nothing differs.";
     return null;
@@ -133,7 +136,7 @@ export function reconcilePanel({ call, signal, onData, onError, consumers }) {
     shownId = null;
     requestedId = run.id;
     show();
-    onData(runs);
+    onData(ofAll(runs));
     soon();
   }
 
@@ -141,7 +144,7 @@ export function reconcilePanel({ call, signal, onData, onError, consumers }) {
 
   place("repair").addEventListener("click", () => {
     if (whyNoRepair()) return;
-    const last = runs.find((run) => run.verdict && run.verdict !== "could_not_compare");
+    const last = ofAll(runs).find((run) => run.verdict && run.verdict !== "could_not_compare");
     openRepairDialog(last);
   });
 
@@ -257,7 +260,7 @@ function details(run, age, isChosen, leave) {
   const differing = sum(run.differing);
   const repaired = sum(run.repaired);
   const parts = run.verdict === "could_not_compare" ? ["Comparison failed"] : [
-    `${many(run.compared, "user")} (including deleted)`,
+    run.users ? `${count(run.compared)} of ${many(run.users.length, "named user")}` : `${many(run.compared, "user")} (including deleted)`,
     `${count(differing)} ${repaired ? "differed" : differing === 1 ? "differs" : "differ"}`,
     ...(repaired ? [`${count(repaired)} repaired`] : []),
     ...(run.in_flight ? [`${count(run.in_flight)} in flight`] : []),
@@ -313,7 +316,7 @@ function row(run, choose) {
   return {
     element,
     update(now) {
-      setText(cells[0], REASONS[now.reason]);
+      setText(cells[0], now.users ? `${REASONS[now.reason]}, ${many(now.users.length, "user")}` : REASONS[now.reason]);
       setText(cells[1], repairOptions(now.repairs) || "–");
       mark.update(VERDICTS[now.verdict] ?? (isUnfinished(now) ? ["busy", now.state] : ["look", now.state === "lapsed" ? "expired" : "aborted"]));
       setText(cells[2], now.compared === null ? "–" : count(now.compared));
