@@ -22,10 +22,11 @@ const SAY_SHORT = { seconds: span, count: short };
 /**
  * Draw a chart in `place`. `unit` is "seconds" or "count"; `value(point)` is null where unknown;
  * `least` is the minimum of the axis' upper end; `read(point)` describes a point in words; `fresh`
- * is for how many seconds a value counts as current, 0 if only the newest does.
+ * is for how many seconds a value counts as current, 0 if only the newest does; `peak` is the word
+ * for the highest value.
  * Returns {show(series), setLogarithmic(is)}; a series is {minutes, bucket_seconds, since, items}.
  */
-export function chart(place, { title, unit, value, least, read, empty, fresh }, signal) {
+export function chart(place, { title, unit, value, least, read, empty, fresh, peak = "worst" }, signal) {
   const heading = h("h3", {}, title);
   const readout = h("p", { class: "readout" });
   const area = s("path", { class: "under" });
@@ -34,7 +35,7 @@ export function chart(place, { title, unit, value, least, read, empty, fresh }, 
   const gaps = s("g", { class: "gaps" });
   const axes = s("g", { class: "axes" });
   const cursor = s("g", { class: "cursor", visibility: "hidden" }, s("path", { d: "" }), s("circle", { r: 4 }));
-  const id = `hatch-${unit}`;
+  const id = `hatch-${place.id}`;
   const hatch = s("pattern", { id, width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, s("path", { d: "M0 0V7", class: "hatch" }));
   const svg = s("svg", { class: "chart", height: HEIGHT, tabindex: 0, role: "img", "aria-roledescription": "chart" }, s("defs", {}, hatch), axes, area, line, dots, gaps, cursor);
   place.replaceChildren(heading, readout, svg);
@@ -98,7 +99,7 @@ export function chart(place, { title, unit, value, least, read, empty, fresh }, 
     const highest = known.reduce((one, other) => (other.value > one.value ? other : one));
     const gone = silent.length ? `; ${silent.length} ${silent.length === 1 ? "period" : "periods"} without a consumer` : "";
     const present = presentValue();
-    return `${title}: now ${present === null ? "unknown" : SAY[unit](present)}, worst ${SAY[unit](highest.value)} at ${clock(highest.ms)}${gone}. Use the arrow keys to read single points.`;
+    return `${title}: now ${present === null ? "unknown" : SAY[unit](present)}, ${peak} ${SAY[unit](highest.value)} at ${clock(highest.ms)}${gone}. Use the arrow keys to read single points.`;
   }
 
   /** Return the current value; null without a broker, a consumer or a recent arrival. */
@@ -116,7 +117,7 @@ export function chart(place, { title, unit, value, least, read, empty, fresh }, 
     if (!known.length) return setText(readout, empty);
     const highest = known.reduce((one, other) => (other.value > one.value ? other : one));
     const present = presentValue();
-    setText(readout, `now ${present === null ? "unknown" : SAY[unit](present)}, worst ${SAY[unit](highest.value)} at ${clock(highest.ms, { seconds: false })}`);
+    setText(readout, `now ${present === null ? "unknown" : SAY[unit](present)}, ${peak} ${SAY[unit](highest.value)} at ${clock(highest.ms, { seconds: false })}`);
   }
 
   function point(index) {

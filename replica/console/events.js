@@ -6,6 +6,7 @@
 
 import { h } from "/web/dom.js";
 import { openPage } from "./frame.js";
+import { userLink } from "./links.js";
 import { keyedList, setMessage, setText } from "./render.js";
 import { count, sentence, span } from "./phrases.js";
 import { follow } from "./tail.js";
@@ -161,7 +162,7 @@ function row(line) {
     h("td", { class: AMISS.includes(line.stage) ? "amiss" : "" }, stage),
     h("td", {}, line.type ?? "unknown"),
     h("td", { class: "number" }, line.stage === "recorded" || line.lag_seconds === null ? "–" : span(Math.max(0, line.lag_seconds))),
-    h("td", {}, line.user_id ? h("a", { href: `/console/users#${line.user_id}` }, h("code", {}, line.user_id)) : "–"),
+    h("td", {}, line.user_id ? userLink(line.user_id) : "–"),
     h("td", { class: "number" }, line.version ? String(line.version) : "–"),
     h("td", {}, line.event_id ? h("code", {}, line.event_id) : "–"),
   ];

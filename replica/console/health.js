@@ -1,6 +1,6 @@
 // Diagnosis: what is wrong, and where to look. Pure: takes figures, returns sentences.
 
-import { age, ago, capital, count, many, now, span } from "./phrases.js";
+import { age, ago, capital, count, many, now, perSecond, span } from "./phrases.js";
 
 // From worst to best. Figures of level `unknown` are out of date.
 const LEVELS = ["broken", "wrong", "behind", "look", "busy", "quiet"];
@@ -185,7 +185,7 @@ function ofReplica(figures, runs, add) {
 }
 
 /** Return the state of each station of the diagram: {level, figure, lines} by name. */
-export function stations({ near, far, apartSince = null }) {
+export function stations({ near, far, rates, apartSince = null }) {
   const a = near.figures;
   const b = far.figures;
   const aged = (end, station) => (end.figures && !end.error ? station : { ...station, level: "unknown" });
@@ -194,9 +194,9 @@ export function stations({ near, far, apartSince = null }) {
   return {
     source: a ? aged(near, source(a)) : nothing,
     outbox: a ? aged(near, outbox(a)) : nothing,
-    relay: a ? aged(near, relay(a)) : nothing,
+    relay: a ? aged(near, relay(a, rates?.published)) : nothing,
     broker: broker(a, b, near, far, isReplaying),
-    consumer: b ? aged(far, consumer(b, isReplaying)) : nothing,
+    consumer: b ? aged(far, consumer(b, isReplaying, rates?.applied)) : nothing,
     replica: b ? aged(far, replica(b, apart({ near, far }), apartSince)) : nothing,
     parked: b ? aged(far, parked(b)) : nothing,
     compared: b ? aged(far, compared(b)) : { ...nothing, figure: "unknown" },
@@ -218,12 +218,17 @@ function outbox(a) {
   };
 }
 
-function relay(a) {
+/** Say how fast something happens, if that is known. */
+const pace = (rate, word) => (rate === null || rate === undefined ? [] : [`${perSecond(rate)} ${word}`]);
+
+function relay(a, published) {
   if (a.relay !== "active") return { level: "broken", figure: "none active", lines: ["no relay has the lock"] };
   const beat = a.last_heartbeat_age_seconds;
   const lines = [beat === null ? "no heartbeat yet" : `heartbeat ${age(beat)} ago`];
   if (a.trouble) return { level: "broken", figure: "in trouble", lines: [a.trouble] };
+  // A station has room for three lines, on a phone for two.
   if (a.replay) lines.push(`replay ${count(a.replay_published)} of ${count(a.replay_expected)}`);
+  else lines.push(...pace(published, "published"));
   const isSilent = a.pipe.startsWith("broken");
   return { level: isSilent ? "broken" : a.replay ? "busy" : "quiet", figure: "active", lines };
 }
@@ -255,7 +260,7 @@ function broker(a, b, near, far, isReplaying) {
   };
 }
 
-function consumer(b, isReplaying) {
+function consumer(b, isReplaying, applied) {
   if (!b.consumers) {
     const seen = b.consumer_age_seconds === null ? "never seen" : `last seen ${age(b.consumer_age_seconds)} ago`;
     return { level: "broken", figure: "none alive", lines: [seen] };
@@ -263,7 +268,9 @@ function consumer(b, isReplaying) {
   if (b.consumers_stopped === b.consumers) return { level: "broken", figure: "stopped", lines: ["too many parked"] };
   const lag = b.lag_seconds === null ? "nothing in the last minute" : `worst lag ${span(b.lag_seconds)}`;
   const beat = b.last_heartbeat_age_seconds;
-  const lines = [lag, beat === null ? "no heartbeat yet" : `heartbeat ${age(beat)} old`];
+  const isBeatLate = beat === null || beat > HEARTBEAT_SECONDS_MAX;
+  const rate = isBeatLate ? [] : pace(applied, "applied");
+  const lines = [lag, ...(rate.length ? rate : [beat === null ? "no heartbeat yet" : `heartbeat ${age(beat)} old`])];
   const isLate = b.lag_seconds > LAG_SECONDS_MAX || beat > HEARTBEAT_SECONDS_MAX;
   return { level: isLate ? "look" : isReplaying || b.queue_depth ? "busy" : "quiet", figure: b.consumers === 1 ? "alive" : `${count(b.consumers)} alive`, lines };
 }

@@ -6,6 +6,7 @@ import { h } from "/web/dom.js";
 import { confirmAction } from "./dialog.js";
 import { poll } from "./poll.js";
 import { runWithButton } from "./busy_button.js";
+import { userLink } from "./links.js";
 import { keyedList, setText, setAttr, setMessage } from "./render.js";
 import { clock, count, many } from "./phrases.js";
 
@@ -31,24 +32,49 @@ export function parkedPanel({ call, signal, onError }) {
   let messages = [];
   let older = [];
   let cursor = null;
+  let groups = [];
+  let chosen = null; // the group that is listed; null: all
 
+  const showGroups = groupsView(place("parked-groups"), (group) => {
+    chosen = group;
+    [messages, older, cursor] = [[], [], null];
+    drawGroups();
+    soon();
+  });
   const show = keyedList(place("parked-list"), (each) => each.id, (each) => card(each, { redrive, discard, whole, signal }));
-  const soon = poll((stop) => call("blog", "GET", `${PATH}?limit=${LISTED}`, undefined, { signal: stop }), {
+  const page = (stop, next = "") => call("blog", "GET", `${PATH}?limit=${LISTED}${ofGroup(chosen)}${next && `&cursor=${next}`}`, undefined, { signal: stop });
+  const soon = poll(async (stop) => {
+    const asked = chosen;
+    const [listed, counted] = await Promise.all([page(stop), call("blog", "GET", `${PATH}/groups`, undefined, { signal: stop })]);
+    return { ...listed, groups: counted.items, asked };
+  }, {
     every: () => EVERY_MS,
     signal,
     onError,
-    onData({ items, next_cursor: next }) {
+    onData({ items, next_cursor: next, groups: counted, asked }) {
+      if (asked !== chosen) return;
+      groups = counted;
+      drawGroups();
       messages = items;
       if (!older.length) cursor = next;
       list();
     },
   });
 
+  /** Show the groups, if there is a choice; without the chosen one, all are listed again. */
+  function drawGroups() {
+    if (chosen && !groups.some((group) => keyOf(group) === keyOf(chosen))) {
+      chosen = null;
+      soon();
+    }
+    showGroups(groups.length > 1 || chosen ? groups : [], chosen);
+  }
+
   function list() {
     show([...messages, ...older]);
     if (messages.length) empty.remove();
     else place("parked-list").append(empty);
-    place("parked-actions").hidden = !messages.length;
+    place("parked-actions").hidden = !messages.length || chosen !== null; // it redrives all groups
     place("older-parked").hidden = cursor === null;
     setText(place("parked-note"), messages.length ? "These messages could not be applied. The rest of the queue is not affected." : "");
   }
@@ -126,20 +152,52 @@ export function parkedPanel({ call, signal, onError }) {
   }
 
   async function showOlder() {
-    const page = await call("blog", "GET", `${PATH}?limit=${LISTED}&cursor=${cursor}`, undefined, { signal });
-    older = [...older, ...page.items];
-    cursor = page.next_cursor;
+    const next = await page(signal, cursor);
+    older = [...older, ...next.items];
+    cursor = next.next_cursor;
     list();
   }
 
   place("older-parked").addEventListener("click", ({ currentTarget: button }) => runWithButton(button, problem, showOlder, signal));
 }
 
+const keyOf = ({ reason, event_type: type }) => `${reason} ${type ?? ""}`;
+
+const ofGroup = (group) => (group ? `&reason=${encodeURIComponent(group.reason)}&type=${encodeURIComponent(group.event_type ?? "")}` : "");
+
+/** Return the function that shows groups as buttons, of which one is pressed. */
+function groupsView(place, choose) {
+  const everything = { reason: "", event_type: null, messages: null };
+  let pressed = null;
+  const show = keyedList(place, keyOf, (made) => {
+    const text = h("span", {});
+    const number = h("span", { class: "badge" });
+    const element = h("button", { type: "button", onclick: () => choose(made === everything ? null : made) }, text, " ", number);
+    return {
+      element,
+      update(group) {
+        setText(text, group === everything ? "All" : `${group.reason.replaceAll("_", " ")} · ${group.event_type ?? "no type"}`);
+        setText(number, group === everything ? "" : count(group.messages));
+        number.hidden = group === everything;
+        setAttr(element, "aria-pressed", keyOf(group) === keyOf(pressed ?? everything));
+      },
+    };
+  });
+  return (groups, chosen) => {
+    pressed = chosen;
+    place.hidden = !groups.length;
+    show(groups.length ? [everything, ...groups] : []);
+  };
+}
+
 /** Build the card of a message, which loads headers and body when they are opened. */
 function card(made, { redrive, discard, whole, signal }) {
   const reason = h("b", {});
   const why = h("span", {});
-  const facts = h("p", { class: "hint" });
+  const erased = h("span", {});
+  const times = h("span", {});
+  const whose = made.user_id ? ["user ", userLink(made.user_id), erased] : ["no user id"];
+  const facts = h("p", { class: "hint" }, made.event_type ?? "no type", " · ", whose, " · ", times);
   const failed = h("p", { class: "problem", role: "alert", hidden: true });
   const content = h("div", { class: "message" });
   const more = h("details", {}, h("summary", {}, "Headers and body"), content);
@@ -172,9 +230,9 @@ function card(made, { redrive, discard, whole, signal }) {
       message = now;
       setText(reason, now.reason.replaceAll("_", " "));
       setText(why, now.error);
-      const times = now.attempts === 1 ? `failed ${clock(now.first_failed_at)}` : `failed ${count(now.attempts)} times, ${clock(now.first_failed_at)} to ${clock(now.last_failed_at)}`;
-      const whose = now.user_id ? `user ${now.user_id}${now.erased ? ", erased" : ""}` : "no user id";
-      setText(facts, [now.event_type ?? "no type", whose, times].join(" · "));
+      const when = now.attempts === 1 ? `failed ${clock(now.first_failed_at)}` : `failed ${count(now.attempts)} times, ${clock(now.first_failed_at)} to ${clock(now.last_failed_at)}`;
+      setText(erased, now.erased ? ", erased" : "");
+      setText(times, when);
     },
   };
 }

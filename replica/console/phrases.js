@@ -39,6 +39,9 @@ export function span(seconds) {
 /** Format an age: whole seconds, at least one. */
 export const age = (seconds) => span(seconds < 60 ? Math.max(1, Math.floor(seconds)) : seconds);
 
+/** Format a rate: "0.4/s", "12/s". */
+export const perSecond = (rate) => `${rate < 9.95 ? Number(rate.toFixed(1)) : count(Math.round(rate))}/s`;
+
 /** Format how long ago a time is. */
 export function ago(iso) {
   const seconds = Math.max(0, (now() - Date.parse(iso)) / 1000);

@@ -7,10 +7,11 @@ import { apart, HEARTBEAT_SECONDS_MAX, stations, troubles } from "./health.js";
 import { diagram, SHAPES, WORDS } from "./diagram.js";
 import { poll } from "./poll.js";
 import { parkedPanel } from "./parked.js";
+import { appliedNow, meter } from "./rates.js";
 import { keyedList, setText, setAttr, setMessage } from "./render.js";
 import { reconcilePanel } from "./reconcile.js";
 import { replayPanel } from "./replay.js";
-import { capital, clock, count, many, sentence, setClock, span } from "./phrases.js";
+import { capital, clock, count, many, perSecond, sentence, setClock, span } from "./phrases.js";
 
 const STATUS_MS = 2_000;
 const SAMPLES_MS = { 60: 5_000, 360: 15_000, 1440: 30_000 };
@@ -21,7 +22,8 @@ const place = (id) => document.getElementById(id);
 
 function openPipe({ call, signal }) {
   place("state").hidden = false;
-  const system = { near: { figures: null, at: null, error: null }, far: { figures: null, at: null, error: null }, runs: [], replays: [], apartSince: null };
+  const published = meter();
+  const system = { rates: { published: null, applied: null }, near: { figures: null, at: null, error: null }, far: { figures: null, at: null, error: null }, runs: [], replays: [], apartSince: null };
   const draw = diagram(place("picture"), signal);
   const showHeadline = headlineView();
 
@@ -36,12 +38,13 @@ function openPipe({ call, signal }) {
     draw({ stations: stations(system), near: availability(system.near), far: availability(system.far) });
   }
 
-  function follow(end, service, path) {
+  function follow(end, service, path, read = () => {}) {
     return poll((stop) => call(service, "GET", path, undefined, { signal: stop }), {
       every: () => STATUS_MS,
       signal,
       onData(figures) {
         system[end] = { figures, at: Date.now(), error: null };
+        read(figures);
         refresh();
       },
       onError(error) {
@@ -51,7 +54,9 @@ function openPipe({ call, signal }) {
     });
   }
 
-  follow("near", "auth", "/v1/admin/status");
+  follow("near", "auth", "/v1/admin/status", ({ position, unpublished }) => {
+    system.rates.published = published((position ?? 0) - unpublished, performance.now());
+  });
   follow("far", "blog", "/v1/sync/status");
   const ticking = setInterval(refresh, TICK_MS);
   signal.addEventListener("abort", () => clearInterval(ticking));
@@ -60,7 +65,10 @@ function openPipe({ call, signal }) {
   reconcilePanel({ ...shared, consumers: () => system.far.figures?.consumers, onData: (runs) => { system.runs = runs; refresh(); } });
   replayPanel({ ...shared, onData: (replays) => { system.replays = replays; refresh(); }, onError: (error) => setMessage(place("replay-problem"), sentence(error)) });
   parkedPanel(shared);
-  charts(call, signal);
+  charts(call, signal, (series) => {
+    system.rates.applied = appliedNow(series);
+    refresh();
+  });
 }
 
 function availability({ figures, at, error }) {
@@ -120,19 +128,22 @@ function showParked({ figures }) {
   setText(place("parked-badge"), count(number));
 }
 
-function charts(request, signal) {
+/** Draw the charts, and pass on each series that is read. */
+function charts(request, signal, onSeries) {
   const read = (point) =>
     [
       point.latency_seconds === null ? "nothing arrived" : `worst lag ${span(point.latency_seconds)}`,
       point.queue_depth === null ? "no broker" : `${count(point.queue_depth)} waiting`,
-      `${count(point.applied)} applied`,
+      `${count(point.applied)} applied (${perSecond(point.applied / bucket())})`,
       many(point.consumers, "consumer"),
     ].join(", ");
   const lag = chart(place("lag"), { title: "Lag, from the outbox to the replica", unit: "seconds", value: (point) => point.latency_seconds, least: 0.02, read, empty: "nothing arrived", fresh: HEARTBEAT_SECONDS_MAX }, signal);
   const depth = chart(place("depth"), { title: "Messages waiting in the queue", unit: "count", value: (point) => point.queue_depth, least: 5, read, empty: "unknown", fresh: 0 }, signal);
+  const applied = chart(place("applied"), { title: "Messages applied a second", unit: "count", value: (point) => point.applied / bucket(), least: 1, read, empty: "nothing arrived", fresh: 0, peak: "most" }, signal);
   const table = place("samples-table");
   let minutes = 60;
   let series = null;
+  const bucket = () => series.bucket_seconds;
 
   function showTable() {
     if (table.open && series) table.querySelector(".scroll").replaceChildren(tableOf(series));
@@ -143,11 +154,13 @@ function charts(request, signal) {
     signal,
     onData(found) {
       setClock(found.until);
+      onSeries(found);
       if (found.minutes !== minutes) return;
       series = found;
       setMessage(place("samples-problem"), "");
       lag.show(series);
       depth.show(series);
+      applied.show(series);
       showTable();
     },
     onError(error) {

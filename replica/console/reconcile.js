@@ -6,8 +6,9 @@ import { badge } from "./diagram.js";
 import { KINDS } from "./kinds.js";
 import { poll } from "./poll.js";
 import { runWithButton } from "./busy_button.js";
+import { by, userLink } from "./links.js";
 import { keyedList, setText, setAttr } from "./render.js";
-import { actor, ago, capital, clock, count, many, now, span } from "./phrases.js";
+import { ago, capital, clock, count, many, now, span } from "./phrases.js";
 
 const PATH = "/v1/sync/reconcile";
 const LISTED = 15;
@@ -265,9 +266,8 @@ function details(run, age, isChosen, leave) {
     ...(repaired ? [`${count(repaired)} repaired`] : []),
     ...(run.in_flight ? [`${count(run.in_flight)} in flight`] : []),
   ];
-  const why = `${REASONS[run.reason]}${run.requested_by ? ` by ${actor(run.requested_by)}` : ""}`;
   const blocks = [
-    h("div", { class: "spread verdict-line" }, mark.element, h("p", { class: "strong" }, parts.join(", ")), h("p", { class: "hint" }, "as of ", h("time", { datetime: run.source_at ?? run.finished_at }, clock(run.source_at ?? run.finished_at)), ", ", age, "; ", why, ".")),
+    h("div", { class: "spread verdict-line" }, mark.element, h("p", { class: "strong" }, parts.join(", ")), h("p", { class: "hint" }, "as of ", h("time", { datetime: run.source_at ?? run.finished_at }, clock(run.source_at ?? run.finished_at)), ", ", age, "; ", why(run), ".")),
   ];
   if (isChosen) blocks.unshift(h("p", {}, h("button", { type: "button", class: "plain", onclick: leave }, "Back to the latest")));
   if (run.explanation) blocks.push(h("p", { class: run.verdict === "could_not_compare" ? "problem" : "notice" }, capital(run.explanation)));
@@ -304,7 +304,10 @@ function findingsTable(findings, differing) {
 }
 
 const finding = (each) =>
-  h("tr", {}, h("td", {}, h("code", {}, each.user_id)), h("td", {}, each.kind.replaceAll("_", " ")), h("td", { class: "number" }, h("code", {}, String(each.source_version ?? "none"))), h("td", { class: "number" }, h("code", {}, String(each.replica_version ?? "none"))), h("td", {}, each.repaired ? "yes" : "no"));
+  h("tr", {}, h("td", {}, userLink(each.user_id)), h("td", {}, each.kind.replaceAll("_", " ")), h("td", { class: "number" }, h("code", {}, String(each.source_version ?? "none"))), h("td", { class: "number" }, h("code", {}, String(each.replica_version ?? "none"))), h("td", {}, each.repaired ? "yes" : "no"));
+
+/** Say why a comparison was made, and who asked for it. */
+const why = (run) => [REASONS[run.reason], run.requested_by && [" ", ...by(run.requested_by)], run.users && `, ${many(run.users.length, "user")}`].flat().filter(Boolean);
 
 /** Build a row of the history. */
 function row(run, choose) {
@@ -312,11 +315,11 @@ function row(run, choose) {
   const when = h("td", {}, h("time", { datetime: run.requested_at }, clock(run.requested_at)));
   const cells = Array.from({ length: 5 }, (_, index) => h("td", { class: index > 1 ? "number" : "" }));
   const show = h("button", { type: "button", class: "plain", onclick: choose, "aria-label": `Show the comparison of ${clock(run.requested_at)}` }, "Show");
+  cells[0].append(...why(run));
   const element = h("tr", {}, when, cells[0], cells[1], h("td", {}, mark.element), cells.slice(2), h("td", {}, show));
   return {
     element,
     update(now) {
-      setText(cells[0], now.users ? `${REASONS[now.reason]}, ${many(now.users.length, "user")}` : REASONS[now.reason]);
       setText(cells[1], repairOptions(now.repairs) || "–");
       mark.update(VERDICTS[now.verdict] ?? (isUnfinished(now) ? ["busy", now.state] : ["look", now.state === "lapsed" ? "expired" : "aborted"]));
       setText(cells[2], now.compared === null ? "–" : count(now.compared));

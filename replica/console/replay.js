@@ -5,8 +5,9 @@ import { confirmAction } from "./dialog.js";
 import { badge } from "./diagram.js";
 import { poll } from "./poll.js";
 import { runWithButton } from "./busy_button.js";
+import { by } from "./links.js";
 import { keyedList, setText, setAttr, setMessage } from "./render.js";
-import { actor, ago, capital, clock, count, many, sentence, span } from "./phrases.js";
+import { ago, capital, clock, count, many, sentence, span } from "./phrases.js";
 
 const PATH = "/v1/sync/replays";
 const LISTED = 10;
@@ -139,9 +140,6 @@ export function replayPanel({ call, signal, onData, onError }) {
   place("older-replays").addEventListener("click", ({ currentTarget: button }) => runWithButton(button, problem, showOlder, signal));
 }
 
-/** Name the requester; the source records requests from this console under the blog's account. */
-const by = (text) => (text.startsWith("svc_") ? ", requested at the blog" : ` by ${actor(text)}`);
-
 function planSummary(plan) {
   const byType = Object.entries(plan.by_type).filter(([, number]) => number).map(([type, number]) => `${count(number)} ${type}`);
   return [
@@ -175,7 +173,7 @@ function card(made, steer) {
   const element = h(
     "article",
     { class: "running replay" },
-    h("div", { class: "spread" }, mark.element, h("p", {}, conditions(made)), h("p", { class: "hint" }, age, `${by(made.requested_by)}, at most ${count(made.rate)} per second`)),
+    h("div", { class: "spread" }, mark.element, h("p", {}, conditions(made)), h("p", { class: "hint" }, age, " ", ...by(made.requested_by), `, at most ${count(made.rate)} per second`)),
     bar,
     h("div", { class: "spread" }, amount, actions),
     trouble,

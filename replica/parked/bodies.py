@@ -33,6 +33,20 @@ class ParkedBody(_Body):
     erased: bool = Field(description="the user was deleted, and the body with them")
 
 
+class GroupBody(_Body):
+    """Messages that were parked for the same reason and name the same type."""
+
+    reason: str = Field(examples=["invalid_data"])
+    event_type: str | None = Field(description="null: none is named", examples=["user.updated"])
+    messages: int
+
+
+class GroupsBody(_Body):
+    """The newest 1,000 messages by reason and type: the largest groups, at most 50."""
+
+    items: list[GroupBody]
+
+
 class WholeMessageBody(ParkedBody):
     """A parked message as received; values without a JSON type look like `{"$bytes": "…"}`."""
 

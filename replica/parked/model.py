@@ -19,6 +19,15 @@ class NoSuchMessage(OperatorError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedGroup:
+    """Messages that were parked for the same reason and name the same type, or no type (None)."""
+
+    reason: str
+    event_type: str | None
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedMessage:
     """A parked message without its content.
 

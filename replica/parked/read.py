@@ -2,7 +2,8 @@
 
 import base64
 import codecs
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.events.envelope import legible_ids, legible_type
 from replica.inbox.stored import Carrier
 from replica.inbox.table import parked_messages
-from replica.parked.model import NoSuchMessage, ParkedMessage, WholeMessage
+from replica.parked.model import NoSuchMessage, ParkedGroup, ParkedMessage, WholeMessage
 
 BODY_SHOWN_BYTES_MAX: Final = 1024 * 1024
 """Sixteen times the limit of an event. A broker accepts larger messages than fit into memory."""
@@ -20,6 +21,13 @@ BODY_SHOWN_BYTES_MAX: Final = 1024 * 1024
 _IS_ERASED: Final = and_(
     parked_messages.c.body.is_(None), parked_messages.c.dropped_bytes.is_(None)
 )
+NEWEST_MAX: Final = 1_000
+"""Newest messages of which the types are read: some 20 ms. A type is in the headers as they came,
+where PostgreSQL cannot read every text."""
+
+GROUPS_MAX: Final = 50
+"""Groups of them that are shown; rubbish may name any number of types."""
+
 _SUMMARY: Final = (
     parked_messages.c.id,
     parked_messages.c.reason,
@@ -32,6 +40,11 @@ _SUMMARY: Final = (
 )
 _SUMMARY_NAMES: Final = [column.name for column in _SUMMARY]
 _LIST = select(*_SUMMARY, parked_messages.c.properties).order_by(parked_messages.c.id.desc())
+_TYPES = (
+    select(parked_messages.c.reason, parked_messages.c.properties)
+    .order_by(parked_messages.c.id.desc())
+    .limit(NEWEST_MAX)
+)
 _IDS = select(parked_messages.c.id).order_by(parked_messages.c.id.desc())
 _WHOLE = select(
     *_SUMMARY,
@@ -52,6 +65,7 @@ async def parked_list(
     before: int | None = None,
     reason: str | None = None,
     user_id: UUID | None = None,
+    event_type: str | None = None,
 ) -> Sequence[ParkedMessage]:
     """Return the newest ``limit`` messages.
 
@@ -59,12 +73,38 @@ async def parked_list(
         before: only messages with ids below this one.
         reason: only messages with this reason.
         user_id: only messages of this user.
+        event_type: only messages that name this type, or none if empty, and of these only those
+            among the newest ``NEWEST_MAX`` that meet the other conditions.
     """
-    query = _matching(_LIST, before, reason).limit(limit)
+    query = _matching(_LIST, before, reason)
     if user_id is not None:
         query = query.where(parked_messages.c.user_id == user_id)
-    rows = (await connection.execute(query)).mappings()
-    return [ParkedMessage(**_summary(row)) for row in rows]
+    if event_type is None:
+        rows = (await connection.execute(query.limit(limit))).mappings()
+        return [ParkedMessage(**_summary(row)) for row in rows]
+    found: list[ParkedMessage] = []
+    newest = await connection.stream(query.limit(NEWEST_MAX))
+    async for row in newest.mappings():
+        if (_type(row["properties"]) or "") == event_type:
+            found.append(ParkedMessage(**_summary(row)))
+        if len(found) == limit:
+            break
+    await newest.close()
+    return found
+
+
+async def parked_groups(connection: AsyncConnection) -> Sequence[ParkedGroup]:
+    """Count the newest ``NEWEST_MAX`` messages by reason and type; the largest groups first."""
+    newest = await connection.stream(_TYPES)
+    counts = Counter([(row.reason, _type(row.properties)) async for row in newest])
+    return [
+        ParkedGroup(reason=reason, event_type=event_type, messages=messages)
+        for (reason, event_type), messages in counts.most_common(GROUPS_MAX)
+    ]
+
+
+def _type(properties: Mapping[str, Any]) -> str | None:
+    return legible_type(Carrier.of(properties, None))
 
 
 async def parked_ids(

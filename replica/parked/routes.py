@@ -14,12 +14,15 @@ import structlog
 from fastapi import APIRouter, Path, Query, status
 
 from contracts.events import VERSION_MAX
+from contracts.events.envelope import ATTRIBUTE_LENGTH_MAX
 from replica.caller import OPERATORS_ONLY, Operator, ReplicaUser
 from replica.context import RequestContext
 from replica.parked import read
 from replica.parked import redrive as redriving
 from replica.parked.bodies import (
     DiscardBody,
+    GroupBody,
+    GroupsBody,
     ParkedBody,
     RedrivenBody,
     RedrivenCountsBody,
@@ -61,14 +64,37 @@ async def get_list(
         str | None,
         Query(max_length=REASON_LENGTH_MAX, description="only messages with this reason"),
     ] = None,
+    event_type: Annotated[
+        str | None,
+        Query(
+            alias="type",
+            max_length=ATTRIBUTE_LENGTH_MAX,
+            description="only messages that name this type, or none if it is empty, among the"
+            " newest 1,000",
+        ),
+    ] = None,
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[ParkedBody]:
     """Return a page of parked messages, newest first."""
     async with context.engine.connect() as connection:
-        found = await read.parked_list(connection, limit=limit + 1, before=cursor, reason=reason)
+        found = await read.parked_list(
+            connection, limit=limit + 1, before=cursor, reason=reason, event_type=event_type
+        )
     return page_of(
         [ParkedBody.model_validate(message) for message in found], limit, key=lambda item: item.id
     )
+
+
+@router.get(
+    "/groups",
+    summary="Count parked messages by reason and type",
+    responses=documented(*OPERATORS_ONLY),
+)
+async def get_groups(_: Operator, context: RequestContext) -> GroupsBody:
+    """Return groups of the newest 1,000 messages."""
+    async with context.engine.connect() as connection:
+        found = await read.parked_groups(connection)
+    return GroupsBody(items=[GroupBody.model_validate(group) for group in found])
 
 
 @router.post(

@@ -20,7 +20,7 @@ from service_kit.database.engines import pooled
 from service_kit.process.clock import described
 from tests.browser.conftest import Visiting
 from tests.support.auth_api import PASSWORD, bearer
-from tests.support.builders import a_state, an_event
+from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.console import console as console_of
 from tests.support.console import sign_in
 from tests.support.eventually import eventually
@@ -163,6 +163,9 @@ class TestTheDiagram:
                 await shows(page, name, f"^{name}, quiet: .*{word}")
             await expect(page.locator("#lag .readout")).to_contain_text("worst")
             await expect(page.locator("#depth .readout")).to_contain_text("now 0")
+            await expect(page.locator("#applied .readout")).to_contain_text("most")
+            await shows(page, "Relay", "/s published")
+            await shows(page, "Consumer", "/s applied")
 
     async def test_the_charts_can_be_read_without_a_mouse_in_any_range(
         self, visit: Visiting
@@ -173,7 +176,7 @@ class TestTheDiagram:
             await expect(chart).to_have_accessible_name(re.compile("^Lag.*worst"))
             await chart.focus()
             await chart.press("ArrowLeft")
-            await expect(readout).to_contain_text("applied, 1 consumer")
+            await expect(readout).to_contain_text("/s), 1 consumer")
             await chart.press("Escape")
             await expect(readout).to_contain_text("worst")
 
@@ -430,6 +433,8 @@ class TestComparing:
             await expect(findings).to_have_count(2)
             corrupt = findings.filter(has_text=str(people[READER]))
             await expect(corrupt).to_contain_text("corrupt")
+            link = corrupt.get_by_role("link", name=str(people[READER]))
+            await expect(link).to_have_attribute("href", f"/console/users#{people[READER]}")
             await expect(findings.filter(has_text=str(orphan))).to_contain_text("orphan")
             await expect(headline(page)).to_contain_text("2 users differ")
 
@@ -454,6 +459,7 @@ class TestComparing:
 
             await page.get_by_text("History").click()
             await expect(page.locator("#runs tr").first).to_contain_text("repair, orphans")
+            await expect(page.locator("#runs tr").first).to_contain_text("requested by you")
         found = await compare(site.system.auth_url, site.system.blog_url)
         assert found.differences == []
 
@@ -508,6 +514,7 @@ class TestReplaying:
 
             replay = page.locator("#replays article").first
             await expect(replay).to_contain_text("running")
+            await expect(replay).to_contain_text("by you, at most 8 per second")
             await expect(replay).to_contain_text(re.compile("[1-9][0-9]* of [0-9]+ sent.* left"))
             await replay.get_by_role("button", name="Pause").click()
             await expect(replay).to_contain_text("paused")
@@ -553,6 +560,32 @@ class TestParked:
             await expect(message).to_have_count(0)
         assert await _email(blog, state.id) == state.email
         await execute(blog, f"DELETE FROM users WHERE id = '{state.id}'")
+
+    async def test_messages_are_shown_by_reason_and_type(
+        self, visit: Visiting, blog: AsyncEngine
+    ) -> None:
+        """All of them again once a group is empty, with the user of each as a link."""
+        states = [a_state(), a_state()]
+        await park_events(blog, *map(an_event, states))
+        deleted = a_tombstone()
+        await park_events(blog, an_event(deleted))
+        async with console(visit) as page:
+            messages = page.get_by_role("article", name=re.compile("^Message"))
+            await expect(messages).to_have_count(3)
+            groups = page.get_by_role("group", name="Groups, by reason and type")
+            await expect(groups.get_by_role("button", name="user.updated 2")).to_be_visible()
+            await groups.get_by_role("button", name="user.deleted 1").press("Enter")
+            await expect(messages).to_have_count(1)
+            link = messages.get_by_role("link", name=str(deleted.id))
+            await expect(link).to_have_attribute("href", f"/console/users#{deleted.id}")
+            await expect(page.get_by_role("button", name="Redrive all")).to_be_hidden()
+            await messages.get_by_role("button", name="Redrive").click()
+            await expect(messages).to_have_count(2)
+            await page.get_by_role("button", name="Redrive all").click()
+            await expect(page.locator("#parked-list")).to_have_text("No parked messages.")
+            await expect(groups).to_be_hidden()
+        ids = ", ".join(f"'{each.id}'" for each in (*states, deleted))
+        await execute(blog, f"DELETE FROM users WHERE id IN ({ids})")
 
     async def test_garbage_is_shown_as_text_and_discarded(
         self, visit: Visiting, site: Site, blog: AsyncEngine, people: dict[str, UUID]

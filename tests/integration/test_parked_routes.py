@@ -71,6 +71,31 @@ async def test_the_list_comes_in_pages(blog: People) -> None:
     assert second["next_cursor"] is None
 
 
+async def test_messages_are_grouped_by_reason_and_type(blog: People) -> None:
+    """Those of a group are listed alone, a page at a time; some have no type."""
+    updated = [a_delivery(an_event(a_state())) for _ in range(3)]
+    ids = await park_deliveries(blog.engine, *updated)
+    [deleted] = await park_deliveries(blog.engine, a_delivery(an_event(a_tombstone())))
+    [odd] = await park_deliveries(blog.engine, rubbish(), reason="not_a_cloud_event")
+
+    groups = (await blog.client.get(f"{LIST}/groups")).json()["items"]
+    assert sorted(groups, key=lambda group: group["messages"])[-1] == groups[0]
+    assert {(each["reason"], each["event_type"], each["messages"]) for each in groups} == {
+        (UNTIL_NOW[0], "user.updated", 3),
+        (UNTIL_NOW[0], "user.deleted", 1),
+        ("not_a_cloud_event", None, 1),
+    }
+    for kind, listed in (("user.updated", ids[::-1]), ("user.deleted", [deleted]), ("", [odd])):
+        page: dict[str, Any] = {"type": kind, "limit": 2}
+        found = []
+        while page is not None:
+            answer = (await blog.client.get(LIST, params=page)).json()
+            found += [item["id"] for item in answer["items"]]
+            cursor = answer["next_cursor"]
+            page = page | {"cursor": cursor} if cursor else None
+        assert found == listed, kind
+
+
 async def test_the_list_of_one_reason(blog: People) -> None:
     [_] = await park_deliveries(blog.engine, rubbish(b"1"), reason="too_large")
     [wanted] = await park_deliveries(blog.engine, rubbish(b"2"), reason="dead_lettered")
