@@ -59,7 +59,7 @@ MARK_LENGTH_MAX: Final = 64
 A_STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Server-sent events; the data of each message is a LineBody",
-        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+        "content": {MEDIA_TYPE: {}},  # OpenAPI 3.1 cannot say what the events of a stream are
     }
 }
 """The ``responses`` of a route that sends one."""
