@@ -132,6 +132,13 @@ function openEvents({ call, signal }) {
   const drawing = setInterval(draw, SHOW_EVERY_MS);
   signal.addEventListener("abort", () => clearInterval(drawing));
 
+  /** Show the events of the user whose id is in the address. */
+  function showNamed() {
+    form.elements.user.value = location.hash.slice(1);
+    restart();
+  }
+  addEventListener("hashchange", showNamed, { signal });
+
   let typing = 0;
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("change", restart);
@@ -145,7 +152,7 @@ function openEvents({ call, signal }) {
     start();
   });
   document.addEventListener("visibilitychange", start, { signal });
-  start();
+  showNamed();
 }
 
 /** What a line has in common with its repetition after an interruption. */

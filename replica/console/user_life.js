@@ -52,7 +52,7 @@ export function userLife({ call, signal }) {
     return h(
       "section",
       { class: "panel life", "aria-labelledby": "life-title" },
-      h("div", { class: "head" }, h("h2", { id: "life-title", tabindex: "-1" }, source.life?.email ?? id), status.element, refresh, h("p", { class: "note" }, "All times are in UTC.")),
+      h("div", { class: "head" }, h("h2", { id: "life-title", tabindex: "-1" }, source.life?.email ?? id), status.element, refresh, hasRole("operator") && h("a", { href: `/console/events#${id}` }, "Watch events"), h("p", { class: "note" }, "All times are in UTC.")),
       source.life?.email && h("p", { class: "hint" }, h("code", {}, id)),
       problem("The auth service", source.error),
       problem("The blog service", replica.error),

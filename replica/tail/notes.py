@@ -16,7 +16,7 @@ from contracts.sync.merge import Outcome
 from service_kit.process.tail import Line
 
 NOTED_MAX: Final = 500
-"""Lines between two writes, or a thousand a second: a hundredth of what settling them costs."""
+"""Lines between two writes, or a thousand a second: more than anyone reads, for 1.5 ms of work."""
 
 
 class Notes:

@@ -656,6 +656,13 @@ class TestEvents:
             await page.get_by_label("Only this user").fill("rubbish")
             await expect(page.locator("#events-state")).to_have_text("Type the whole id of a user.")
 
+            await page.goto(f"/console/users#{first}")
+            await page.get_by_role("link", name="Watch events").click()
+            await expect(page.get_by_label("Only this user")).to_have_value(first)
+            await expect(page.locator("#events-state")).to_have_text(
+                "Lines appear as things happen."
+            )
+
 
 class TestUsers:
     """Find a user, see both sides of them, and repair them: by keys alone."""

@@ -1,6 +1,18 @@
 """What a live tail shows at most, and that it misses nothing that is committed out of order."""
 
-from service_kit.process.tail import GAP_SECONDS, GAPS_MAX, Pace, Positions
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from service_kit.http.tails.hub import LINES_MAX, Tail
+from service_kit.process.tail import (
+    GAP_SECONDS,
+    GAPS_MAX,
+    Batch,
+    Line,
+    Pace,
+    Positions,
+    Wanted,
+)
 
 
 def test_a_missing_position_is_looked_for_until_it_is_found() -> None:
@@ -33,3 +45,18 @@ def test_a_pace_allows_bursts_and_no_more_in_the_long_run() -> None:
     assert pace.take(10, now=1.0) == 10
     assert pace.take(1_000, now=1.0) == 40
     assert sum(pace.take(1_000, now=1 + second / 2) for second in range(1, 21)) == 500
+
+
+async def test_what_a_slow_client_does_not_take_is_counted_and_not_kept() -> None:
+    """Only lines that are wanted count."""
+    now, user = datetime.now(UTC), uuid4()
+    ids = {"version": None, "event_id": None, "recorded_at": None}
+    line = Line(at=now, stage="recorded", type="user.updated", user_id=user, **ids)
+    other = Line(at=now, stage="recorded", type="user.updated", user_id=uuid4(), **ids)
+    tail = Tail(Wanted(user_id=user))
+    for mark in ("1", "2", "3"):
+        tail.put(Batch([line, other] * (LINES_MAX // 2), mark))
+    taken = await tail.take(0)
+    assert (len(taken.lines), taken.left_out) == (LINES_MAX, LINES_MAX // 2)
+    assert taken.mark == "3"
+    assert (await tail.take(0)).lines == []
