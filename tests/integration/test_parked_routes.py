@@ -86,7 +86,7 @@ async def test_messages_are_grouped_by_reason_and_type(blog: People) -> None:
         ("not_a_cloud_event", None, 1),
     }
     for kind, listed in (("user.updated", ids[::-1]), ("user.deleted", [deleted]), ("", [odd])):
-        page: dict[str, Any] = {"type": kind, "limit": 2}
+        page: dict[str, Any] | None = {"type": kind, "limit": 2}
         found = []
         while page is not None:
             answer = (await blog.client.get(LIST, params=page)).json()

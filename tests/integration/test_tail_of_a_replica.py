@@ -11,6 +11,7 @@ import blog_service.settings
 from blog_service.app import create_app
 from replica.tail import write
 from replica.tail.write import write_continuously
+from service_kit.http.tails import stream
 from service_kit.http.tails.stream import LineBody
 from tests.support.auth_api import assert_problem
 from tests.support.background import in_background
@@ -88,6 +89,17 @@ async def test_what_a_consumer_settles_is_shown_without_its_content(
 
     await execute(noting.engine, "UPDATE tail_watch SET until = now()")
     await eventually(lambda: _is_empty(noting))
+
+
+async def test_a_tail_ends_soon_after_its_caller_lost_the_role(
+    people: People, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "CHECK_EVERY_SECONDS", 0.1)
+    operator = await people.user(roles=("operator",))
+    headers = {"Authorization": f"Bearer {people.token(operator)}"}
+    async with watching(url + PATH, headers) as watched:
+        await people.user(operator, version=2)
+        assert await watched.end() == "forbidden"
 
 
 async def _is_empty(inbox: Inbox) -> bool:

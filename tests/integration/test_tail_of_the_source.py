@@ -19,7 +19,7 @@ from auth_service.tail.read import OutboxReader
 from contracts.events import Beat, Heartbeat, UserUpdated
 from service_kit.http.tails import stream
 from service_kit.http.tails.hub import open_tails
-from tests.support.auth_api import Signed, assert_problem, bearer, signed_up
+from tests.support.auth_api import PASSWORD, Signed, assert_problem, bearer, signed_up
 from tests.support.builders import a_state
 from tests.support.database_sessions import holding
 from tests.support.eventually import eventually
@@ -161,9 +161,22 @@ async def test_the_number_of_tails_is_limited_and_their_places_are_free_again(
 
 
 async def test_a_tail_ends_soon_after_its_caller_lost_the_role(
-    url: str, auth_engine: AsyncEngine, operator: Signed, monkeypatch: pytest.MonkeyPatch
+    url: str,
+    client: httpx.AsyncClient,
+    auth_engine: AsyncEngine,
+    operator: Signed,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Or signed out, which ends the token."""
     monkeypatch.setattr(stream, "CHECK_EVERY_SECONDS", 0.1)
+    headers = bearer(operator)
+    async with watching(url + PATH, headers) as watched:
+        other = await client.post(
+            "/v1/signin", json={"email": "grace@example.org", "password": PASSWORD}
+        )
+        await client.post("/v1/signout", params={"scope": "others"}, headers=bearer(other.json()))
+        assert await watched.end() == "invalid_token"
+    operator = other.json()
     async with watching(url + PATH, bearer(operator)) as watched:
         await give_roles(auth_engine, operator, "editor")
         assert await watched.end() == "forbidden"
