@@ -14,6 +14,8 @@ async def sign_in(
 ) -> None:
     """Open a page of the console and sign in."""
     await page.goto(at)
+    # More patient than an action: on a busy machine, the scripts take seconds to load.
+    await expect(page.get_by_label("E-mail")).to_be_visible()
     await page.get_by_label("E-mail").fill(email)
     await page.get_by_label("Password").fill(password)
     await page.get_by_role("button", name="Sign in").click()
