@@ -36,6 +36,8 @@ _LOCK = LOCAL / "system.lock"
 _PORT_PATIENCE_SECONDS = 2.0  # the port of a process that was just killed may still be in use
 _MIGRATION_TIMEOUT_SECONDS = 300.0
 
+_INJECTOR = "faults"
+
 
 def up() -> Addresses:
     """Start what is not running, and wait until everything is ready.
@@ -73,11 +75,10 @@ def up() -> Addresses:
 def down() -> None:
     """Stop the processes and servers started here; data and settings stay."""
     with locked(_LOCK):
-        running = [process for process in _known_processes() if process.is_running()]
-        for process in running:
-            say(f"stopping {process.name}")
-        with ThreadPoolExecutor() as at_once:
-            list(at_once.map(BackgroundProcess.stop, running))
+        known = _known_processes()
+        # The injector first and alone: as it ends, it starts again what it has killed.
+        _stop([each for each in known if each.name == _INJECTOR])
+        _stop([each for each in known if each.name != _INJECTOR])
         if embedded().is_running():
             say("stopping PostgreSQL")
             embedded().stop()
@@ -114,7 +115,7 @@ def _fault_injector(addresses: Addresses) -> BackgroundProcess:
     # So that it starts again with other addresses: they say which servers are ours to break.
     settings = {"LOCAL_ADDRESSES": hashlib.sha256(told).hexdigest()}
     command = ("python", "-m", "local", "faults")
-    return BackgroundProcess("faults", command, settings, addresses.ports.faults)
+    return BackgroundProcess(_INJECTOR, command, settings, addresses.ports.faults)
 
 
 def process(name: str) -> BackgroundProcess:
@@ -141,6 +142,15 @@ def logs() -> None:
 def _known_processes() -> list[BackgroundProcess]:
     found = Addresses.load()
     return [] if found is None else processes(found)
+
+
+def _stop(some: list[BackgroundProcess]) -> None:
+    """Stop those that run, all at once."""
+    running = [each for each in some if each.is_running()]
+    for each in running:
+        say(f"stopping {each.name}")
+    with ThreadPoolExecutor() as at_once:
+        list(at_once.map(BackgroundProcess.stop, running))
 
 
 def _start(all_processes: list[BackgroundProcess]) -> None:

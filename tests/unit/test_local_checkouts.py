@@ -11,6 +11,7 @@ from local import addresses
 from local.addresses import Addresses
 from local.errors import LocalError
 from local.pids import StartedProcess
+from tests.support.checkouts import copied
 from tests.support.local_addresses import ADDRESSES
 from tests.support.programs import python, ran
 
@@ -20,11 +21,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """Copy what starts the system to another checkout, in a path with blanks."""
-    folder = tmp_path / "another checkout"
-    for package in ("local", "contracts"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*.pyc"))
-    shutil.copy(ROOT / "Makefile", folder)
-    return folder
+    return copied(tmp_path / "another checkout")
 
 
 def exported(text: str) -> dict[str, str]:
