@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 from fastapi import FastAPI, Request, status
 from pydantic import BaseModel, ConfigDict
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from local.errors import LocalError
 from local.faults.inject import Busy, Injector, Refused
@@ -37,9 +37,20 @@ FAULT_IMPOSSIBLE: Final = Code("fault_impossible", 503, "The system cannot be br
 class Settings(HttpSettings):
     """Given by ``make up``, not by the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="FAULTS_", env_file=None)
+    model_config = SettingsConfigDict(env_prefix="FAULTS_")
 
     host: str = LOOPBACK
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        *_: Any,
+        **__: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read no variable: what is exported in a shell must not open it to the network."""
+        return (init_settings,)
 
 
 class Order(BaseModel):

@@ -10,7 +10,9 @@ import pytest
 from local import addresses
 from local.addresses import Addresses
 from local.errors import LocalError
+from local.faults.api import Settings
 from local.pids import StartedProcess
+from local.ports import LOOPBACK
 from tests.support.checkouts import copied
 from tests.support.local_addresses import ADDRESSES
 from tests.support.programs import python, ran
@@ -61,6 +63,14 @@ def test_the_remedy_unsets_all_exports(checkout: Path) -> None:
     names = {line.partition("=")[0] for line in left.stdout.splitlines()}
     assert "KEPT" in names
     assert not {name for name in names if name.startswith(("AUTH_", "BLOG_", "LOCAL_CHECKOUT"))}
+
+
+def test_no_export_opens_the_fault_injector_to_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It listens where only this machine reaches it, for our own page."""
+    for name, value in (("HOST", "0.0.0.0"), ("CORS_ORIGINS", "https://elsewhere.example")):
+        monkeypatch.setenv(f"FAULTS_{name}", value)
+    settings = Settings(port=8013)
+    assert (settings.host, settings.cors_origins) == (LOOPBACK, ())
 
 
 def test_a_copied_checkout_does_not_use_the_processes_of_the_original(
