@@ -12,7 +12,7 @@ from service_kit.database.engines import pooled
 from service_kit.process.rates import Rate
 from tests.support.auth_api import bearer, made_admin, serving, signed_up
 from tests.support.builders import SOURCE
-from tests.support.openapi import FEW, assert_conforms
+from tests.support.openapi import FEW, SECONDS_MAX, assert_conforms
 
 EXAMPLES = 8
 """Requests per operation, because there are forty operations."""
@@ -21,6 +21,7 @@ UNLIMITED = Rate(1_000_000, 60)
 LIMITS = [name for name in ApiSettings.model_fields if name.startswith("limit_")]
 
 
+@pytest.mark.timeout(SECONDS_MAX)
 @pytest.mark.parametrize("examples", [FEW, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("cheap_hashing")
 def test_every_response_is_documented_and_none_is_a_500(

@@ -19,7 +19,7 @@ from tests.support.blog_api import a_token
 from tests.support.builders import SOURCE, a_state, an_event
 from tests.support.http_server import served
 from tests.support.inbox import apply_events, execute
-from tests.support.openapi import EXAMPLES, FEW, assert_conforms
+from tests.support.openapi import EXAMPLES, FEW, SECONDS_MAX, assert_conforms
 from tests.support.parked_messages import park_deliveries, park_events, rubbish
 
 WRITE_TEXTS = {
@@ -30,6 +30,7 @@ WRITE_TEXTS = {
 """Operations that check text beyond the schema: it must have visible, harmless characters."""
 
 
+@pytest.mark.timeout(SECONDS_MAX)
 @pytest.mark.parametrize("examples", [FEW, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("cheap_hashing")
 def test_every_response_is_documented_and_none_is_a_500(

@@ -21,6 +21,10 @@ EXAMPLES = 25
 FEW = 2
 """So many show that an operation and its document agree; more look for rare requests."""
 
+SECONDS_MAX = 600
+"""Generating requests is work for the processor: 16 seconds of it where nothing else runs, and ten
+times as long where eight other processes do."""
+
 
 def assert_conforms(
     app: ASGIApp,
