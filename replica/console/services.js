@@ -36,8 +36,8 @@ openPage(({ call, signal }) => {
   async function create(name, scopes) {
     const issued = await ask("POST", PATH, { name, scopes });
     form.reset();
+    showOnce(issued, signal); // before anything that may fail: nobody can show it again
     await reload();
-    await showOnce(issued, signal);
   }
 
   reload().catch((error) => !signal.aborted && setMessage(place("services-problem"), sentence(error)));
@@ -92,7 +92,8 @@ function card(made, { ask, reload, signal }) {
     }), signal);
   }
 
-  details.addEventListener("toggle", () => showKeys().catch((error) => !signal.aborted && setMessage(problem, sentence(error))));
+  const readKeys = () => showKeys().catch((error) => !signal.aborted && setMessage(problem, sentence(error)));
+  details.addEventListener("toggle", readKeys);
   run(rotate, () =>
     confirmAction({
       title: "Issue another key?",
@@ -101,9 +102,8 @@ function card(made, { ask, reload, signal }) {
       look: "primary",
       signal,
       act: async () => {
-        const issued = await ask("POST", `${path}/keys`);
-        await showKeys();
-        showOnce(issued, signal);
+        showOnce(await ask("POST", `${path}/keys`), signal); // first, as above
+        readKeys();
       },
     }),
   );

@@ -166,6 +166,38 @@ async def test_an_api_key_is_shown_once_and_kept_nowhere(visit: Visiting) -> Non
         await expect(account).to_have_count(0)
 
 
+async def test_a_new_api_key_is_shown_even_if_its_list_cannot_be_read(visit: Visiting) -> None:
+    """Nobody could show it again."""
+    lists = re.compile(r"/v1/admin/services(/[^/]+/keys)?\?")
+    async with console(visit, ROOT, at="/console/services") as page:
+        create = page.get_by_role("button", name="Create", exact=True)
+        key = page.get_by_role("dialog").get_by_label("API key")
+        await page.get_by_text("Create a service account").press("Enter")
+        await page.get_by_label("Name").fill("exporter")
+        await page.get_by_label("write posts").press("Space")
+        await press(create)
+        await confirm(page, "I have stored it")
+        account = page.get_by_role("article", name="exporter")
+        await account.get_by_text("API keys").press("Enter")
+        await expect(account.get_by_role("cell", name="live")).to_have_count(1)
+
+        await page.route(lists, lambda route: route.abort())
+        await press(account.get_by_role("button", name="Issue a key"))
+        await confirm(page, "Issue a key")
+        await expect(key).to_have_text(re.compile("^usersync_"))
+        await confirm(page, "I have stored it")
+        await until_closed(page)
+        await expect(account.get_by_role("alert")).to_contain_text("not responding")
+
+        await page.get_by_label("Name").fill("printer")
+        await page.get_by_label("write posts").press("Space")
+        await press(create)
+        await expect(key).to_have_text(re.compile("^usersync_"))
+        await confirm(page, "I have stored it")
+        await until_closed(page)
+        await expect(page.locator("#new-service-problem")).to_contain_text("not responding")
+
+
 async def test_keys_and_settings_are_shown_and_a_new_key_waits(visit: Visiting) -> None:
     """No secret is on the page."""
     async with console(visit, ROOT, at="/console/keys") as page:
