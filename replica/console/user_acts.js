@@ -38,6 +38,7 @@ export function userActs({ call, signal }, onChange) {
   }
 
   function changed(id, content) {
+    if (shown !== id) return; // the page shows another user by now
     place.replaceChildren(content);
     onChange(id);
     place.querySelector("[role=status]")?.focus();

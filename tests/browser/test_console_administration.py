@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from auth_service.settings import DatabaseSettings as AuthDatabase
 from replica.console import PAGES
@@ -14,6 +14,7 @@ from service_kit.database.engines import pooled
 from tests.browser.conftest import Visiting
 from tests.support.auth_api import PASSWORD
 from tests.support.console import console
+from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.site import Site
 
@@ -134,6 +135,34 @@ async def test_a_user_is_changed_and_deleted_after_the_password_is_confirmed(
         await press(page.get_by_role("button", name="Show", exact=True))
         await expect(actions).to_have_text(["roles_changed"])
         await expect(page.locator("#entries tbody")).to_contain_text('granted ["moderator"]')
+
+
+async def test_an_act_that_ends_late_does_not_bring_its_user_back(
+    visit: Visiting, site: Site
+) -> None:
+    """The address names the user who is on the page."""
+    first, second = [await site.signed_up(f"{uuid4().hex}@example.org") for _ in range(2)]
+    held: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "PATCH":
+            held.append(route)
+        else:
+            await route.continue_()
+
+    async with console(visit, ROOT, at="/console/users") as page:
+        await page.route(f"**/v1/admin/users/{first['user']['id']}", hold)
+        acts = await find(page, first["user"]["id"])
+        await press(acts.get_by_role("button", name="Disable"))
+        await confirm(page, "Disable")
+        await eventually(lambda: held)
+        await page.evaluate("id => { location.hash = id; }", second["user"]["id"])
+        await expect(acts).to_contain_text(second["user"]["email"])
+        await held[0].continue_()
+        await until_closed(page)
+        assert second["user"]["email"] in await acts.inner_text()
+        life = page.locator("#user-life")
+        await expect(life).to_contain_text(second["user"]["email"])
 
 
 async def test_an_api_key_is_shown_once_and_kept_nowhere(visit: Visiting) -> None:
