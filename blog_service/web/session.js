@@ -4,7 +4,7 @@
 // script can read; local storage says only that there may be a session. An expired or rejected
 // token is refreshed by one request, however many calls failed with it, and each call is repeated
 // once, unless a different user has signed in meanwhile. A "change" event reports every end of the
-// session, in this tab or another.
+// session, in this tab or another. A read that gets no response is repeated once.
 //
 // Not here: the messages to users.
 
@@ -232,7 +232,7 @@ async function send(service, method, path, body, access, signal, more = {}) {
   let response;
   let content;
   try {
-    response = await fetch(ADDRESSES[service] + path, {
+    response = await fetched(ADDRESSES[service] + path, {
       method,
       headers,
       body: JSON.stringify(body),
@@ -260,6 +260,19 @@ async function send(service, method, path, body, access, signal, more = {}) {
   }
   if (response.ok) return content;
   throw new Problem(response, content ?? {});
+}
+
+/**
+ * Fetch, and read once more if a read got no response: browsers break off all requests when the
+ * machine's network changes, such as from Wi-Fi to mobile. To repeat a read changes nothing.
+ */
+async function fetched(address, request) {
+  try {
+    return await fetch(address, request);
+  } catch (error) {
+    if (request.method !== "GET" || request.signal.aborted) throw error;
+    return fetch(address, request);
+  }
 }
 
 // Storage may be blocked; then no session is restored on the next visit.

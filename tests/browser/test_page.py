@@ -3,9 +3,11 @@
 import html
 import re
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import httpx
@@ -679,6 +681,33 @@ class TestAway:
             await page.get_by_role("main").get_by_role("button", name="Try again").click()
             await ada.is_signed_in()
             await headed(page, "Still there")
+
+    async def test_a_read_that_the_browser_broke_off_is_repeated_once(
+        self, visit: Visiting
+    ) -> None:
+        """As when the network changes. A write is not: nobody knows whether it has arrived."""
+        asked: list[tuple[str, str]] = []
+
+        async def broken_off_at_first(route: Route) -> None:
+            request = (route.request.method, urlsplit(route.request.url).path)
+            asked.append(request)
+            is_first = asked.count(request) == 1
+            await (route.abort("connectionreset") if is_first else route.continue_())
+
+        async with newcomer(visit, "ada.moving@example.org") as ada:
+            page = ada.page
+            await ada.write("On a train", "In and out of tunnels.")
+            await page.route("**/v1/posts**", broken_off_at_first)
+            await page.get_by_role("button", name="Publish").click()
+            await expect(page.get_by_role("alert")).to_contain_text("The blog is not responding")
+            await page.get_by_role("button", name="Try again").click()
+            await headed(page, "On a train")
+            post = urlsplit(page.url).path
+        assert Counter(asked) == {
+            ("POST", "/v1/posts"): 2,
+            ("GET", f"/v1{post}"): 2,
+            ("GET", f"/v1{post}/comments"): 2,
+        }
 
     async def test_typed_text_survives_an_outage_of_the_blog(
         self, site: Site, visit: Visiting
