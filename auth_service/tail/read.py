@@ -24,7 +24,7 @@ PUBLISHED: Final = "published"
 
 READ_MAX: Final = 5_000
 """Events in one read, or ten thousand a second: more than a relay publishes. What exceeds it is
-left out, and counted."""
+left out and counted, unless a time was given to begin at."""
 
 FOLLOWED_MAX: Final = 5_000
 """Unpublished events that are looked up in each read: some milliseconds."""
@@ -71,10 +71,18 @@ _FIRST_SINCE: Final = """
 
 
 class OutboxReader:
-    """Reads from a position on; made by ``start`` or ``since``."""
+    """Reads from a position on; made by ``start`` or ``since``.
 
-    def __init__(self, engine: AsyncEngine, after: int, published_after: datetime) -> None:
+    Parameters:
+        skips: whether to leave out what exceeds ``READ_MAX``, so that a reader does not fall
+            behind; else the next read has it.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, after: int, published_after: datetime, *, skips: bool = True
+    ) -> None:
         self._engine = engine
+        self._skips = skips
         self._positions = Positions(after)
         self._published_at = published_after
         self._followed: set[int] | None = None  # None: not read yet
@@ -99,19 +107,14 @@ class OutboxReader:
 
     @classmethod
     async def since(cls, engine: AsyncEngine, begin: datetime) -> Self:
-        """Make a reader that begins with the first event recorded at ``begin`` or later."""
+        """Make a reader of all events that were recorded at ``begin`` or later."""
         [first] = await fetch_alone(engine, _FIRST_SINCE, begin)
         if first["position"] is None:
             return await cls.start(engine, None)
-        return cls(engine, first["position"] - 1, begin)
+        return cls(engine, first["position"] - 1, begin, skips=False)
 
-    async def read(self, *, skips: bool = True) -> Batch:
-        """Read on; what is recorded and published within two reads is two lines.
-
-        Parameters:
-            skips: whether to leave out what exceeds ``READ_MAX``, so that a reader does not fall
-                behind; else the next read has it.
-        """
+    async def read(self) -> Batch:
+        """Read on; what is recorded and published within two reads is two lines."""
         lines: list[Line] = []
         if self._followed is None:
             rows = await fetch_alone(
@@ -128,7 +131,7 @@ class OutboxReader:
         lines += (_published(row) for row in rows if row["published_at"] is not None)
         lines += await self._newly_published()
         self._follow_also(row["position"] for row in rows if row["published_at"] is None)
-        left_out = await self._skip() if is_full and skips else 0
+        left_out = await self._skip() if is_full and self._skips else 0
         lines.sort(key=lambda line: line.at)
         published = (line.at for line in lines if line.stage == PUBLISHED)
         self._published_at = max([self._published_at, *published])

@@ -221,6 +221,22 @@ async def test_a_reader_that_falls_behind_leaves_out_and_counts(
     assert not (await reader.read()).lines
 
 
+async def test_a_reader_since_a_time_leaves_nothing_out(
+    auth_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "READ_MAX", 10)
+    begin = datetime.now(UTC) - timedelta(hours=1)
+    await record_updates(auth_engine, 25)
+    reader = await OutboxReader.since(auth_engine, begin)
+    batches = [await reader.read() for _ in range(4)]
+    assert [(len(batch.lines), batch.left_out) for batch in batches] == [
+        (10, 0),
+        (10, 0),
+        (5, 0),
+        (0, 0),
+    ]
+
+
 async def test_the_publication_of_a_backlog_is_followed_from_its_oldest_events_on(
     auth_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
