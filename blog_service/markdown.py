@@ -1,8 +1,9 @@
 """Render what users write, in Markdown, as HTML. Pure.
 
 CommonMark with struck-out text; line breaks stay, and a URL that begins with ``https://`` or
-``http://`` is a link. HTML in a text is shown as it was typed. Pictures are off, since each would
-tell its host who reads which page, and when; ``![…](…)`` becomes a link to the picture.
+``http://`` is a link, unless there are too many (``LINKS_MAX``). HTML in a text is shown as it was
+typed. Pictures are off, since each would tell its host who reads which page, and when; ``![…](…)``
+becomes a link to the picture.
 
 Guarantees: the result has no tags but ``TAGS`` and no attributes but a link's address and the first
 number of a list, so that it is safe wherever HTML is. Two libraries see to that, each by itself:
@@ -44,6 +45,11 @@ REL: Final = "nofollow ugc noopener noreferrer"
 NESTING_MAX: Final = 20
 """Quotes and lists inside each other; what is deeper is left out."""
 
+LINKS_MAX: Final = 300
+"""Occurrences of ``://`` up to which a text's URLs become links by themselves: one in every line of
+the longest post. The library looks from each of them through the rest of the text: without a limit,
+20,000 characters of ``ftp://[`` take it 1.5 seconds."""
+
 EXCERPT_LENGTH: Final = 280
 """Characters of an excerpt, at most."""
 
@@ -70,18 +76,26 @@ def _below_the_page(state: StateCore) -> None:
             token.tag = f"h{min(level, 6)}"
 
 
-def _renderer() -> _Markdown:
-    options: Any = {"html": False, "linkify": True, "breaks": True, "maxNesting": NESTING_MAX}
+def _renderer(*, finds_links: bool) -> _Markdown:
+    options: Any = {
+        "html": False,
+        "linkify": finds_links,
+        "breaks": True,
+        "maxNesting": NESTING_MAX,
+    }
     renderer = _Markdown("commonmark", options)
     renderer.enable(["linkify", "strikethrough"]).disable("image")
     renderer.core.ruler.after("block", "below_the_page", _below_the_page)
     assert renderer.linkify is not None
     # "see setup.py" and "e.g.so" are no links.
     renderer.linkify.set({"fuzzy_link": False, "fuzzy_email": False})
+    # They would not be accepted, and looking for them takes long in a text that is made for it.
+    renderer.linkify.add("ftp:", None).add("//", None)
     return renderer
 
 
-_RENDERER: Final = _renderer()
+_RENDERER: Final = _renderer(finds_links=True)
+_FINDING_NO_LINKS: Final = _renderer(finds_links=False)
 
 
 def html_of(text: str, *, headings_from: int) -> str:
@@ -92,7 +106,8 @@ def html_of(text: str, *, headings_from: int) -> str:
         headings_from: the level of the highest heading, 2 to 6: one below the heading that the
             page has above the text.
     """
-    rendered: str = _RENDERER.render(text, {"headings_from": headings_from})
+    renderer = _RENDERER if text.count("://") <= LINKS_MAX else _FINDING_NO_LINKS
+    rendered: str = renderer.render(text, {"headings_from": headings_from})
     return nh3.clean(
         rendered,
         tags=set(TAGS),

@@ -63,7 +63,7 @@ class ApiSettings(of_a_replica.ApiSettings, ContentSettings):
     # holds a connection and most of a core for up to a second.
     limit_exports: RateSetting = Rate(5, 3600)
     # Previews of one user, at each API process: two a second while they type. The longest text
-    # occupies the rendering thread for a tenth of a second.
+    # occupies the rendering thread for a fifth of a second.
     limit_previews: RateSetting = Rate(120, 60)
     # The longest body this API takes: that of the longest post, in any script, even as escapes. A
     # slow phone sends 128 KiB in six seconds.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from blog_service.markdown import (
     ATTRIBUTES,
     EXCERPT_LENGTH,
+    LINKS_MAX,
     REL,
     SCHEMES,
     TAGS,
@@ -186,19 +187,34 @@ def test_whatever_is_written_the_result_is_harmless(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["[", "![", "[](", "*_", "a\n", "* a\n", "> ", "http://", "&", "<!--", "~~a", "\\"]
+    "piece",
+    [
+        *("[", "![", "[](", "*_", "a\n", "* a\n", "> ", "&", "<!--", "~~a", "\\"),
+        *("http://", "http://a.", "https://[", "https://](", "ftp://[", "a://[", "://"),
+        *("//a.b/(", "www.", "mailto:[", "mailto:a@", "a@b.de "),
+    ],
 )
 def test_the_time_does_not_explode_with_a_hostile_text(piece: str) -> None:
-    """In seconds of the processor; the slowest of these takes a seventh of a second."""
-    text = (piece * POST_LENGTH_MAX)[:POST_LENGTH_MAX]
+    """In seconds of the processor; the slowest of these takes a fifth of a second."""
+    pieces = piece * POST_LENGTH_MAX
+    after_links = "https://a.b/(" * LINKS_MAX + pieces
 
-    def seconds() -> float:
+    def seconds(text: str) -> float:
         started = time.process_time()
         html_of(text, headings_from=2)
         excerpt(text)
         return time.process_time() - started
 
-    assert min(seconds() for _ in range(3)) < 2
+    for text in (pieces[:POST_LENGTH_MAX], after_links[:POST_LENGTH_MAX]):
+        assert min(seconds(text) for _ in range(3)) < 0.5
+
+
+def test_urls_become_links_up_to_a_number() -> None:
+    """Beyond it only those that are marked as links."""
+    marked = f"[a]({URL}) <{URL}>"
+    for bare, links in ((LINKS_MAX - 2, LINKS_MAX), (LINKS_MAX - 1, 2)):
+        html = html_of(f"{URL} " * bare + marked, headings_from=2)
+        assert html.count("<a href=") == links
 
 
 def test_an_excerpt_is_one_line_without_marks() -> None:
