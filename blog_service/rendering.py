@@ -6,8 +6,9 @@ read often is remembered, so that a page costs no more than before
 (docs/decisions/0075-markdown-is-rendered-on-read.md).
 
 Guarantees: rendering occupies one thread, however many requests wait for it, so that other requests
-proceed. What is remembered has a limit (``CHARACTERS_MAX``) and is found by the text alone: a text
-that was changed or erased is in no response.
+proceed. Previews are refused while much waits, since anybody can invent texts for them; what was
+written is rendered. What is remembered has a limit (``CHARACTERS_MAX``) and is found by the text
+alone: a text that was changed or erased is in no response.
 """
 
 import asyncio
@@ -17,10 +18,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from blog_service.markdown import html_of
+from service_kit.http import problems
+from service_kit.http.problems import Problem
 
 CHARACTERS_MAX: Final = 8_000_000
 """Of texts and results that are remembered: 8 MB for most scripts, 32 MB at worst; enough for
 a thousand posts and their comments."""
+
+PREVIEWS_BEHIND_MAX: Final = 400_000
+"""Characters before which a preview does not wait: twenty of the longest texts, which take less
+than half a second, or five seconds at worst."""
+
+BUSY_RETRY_SECONDS: Final = "5"
 
 POST_HEADINGS: Final = 2
 """The level of the highest heading in a post; its title is the page's first heading."""
@@ -42,6 +51,7 @@ class Renderer:
         # The least recently used first.
         self._known: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._worker = ThreadPoolExecutor(1, "markdown")
+        self._waiting = 0  # characters
 
     async def post(self, text: str) -> str:
         """Return the HTML of a post."""
@@ -55,6 +65,16 @@ class Renderer:
         """Return the HTML of each of these comments."""
         return await self._rendered(texts, COMMENT_HEADINGS)
 
+    async def preview(self, text: str, headings_from: int) -> str:
+        """Return the HTML that a text would have.
+
+        Raises:
+            Problem: too much waits (503).
+        """
+        if self._waiting >= PREVIEWS_BEHIND_MAX:
+            raise Problem(problems.BUSY, headers={"Retry-After": BUSY_RETRY_SECONDS})
+        return (await self._rendered([text], headings_from))[0]
+
     async def _rendered(self, texts: Sequence[str], headings_from: int) -> list[str]:
         known = {text: self._recall(text, headings_from) for text in texts}
         missing = [text for text, html in known.items() if html is None]
@@ -63,7 +83,12 @@ class Renderer:
             return [html_of(text, headings_from=headings_from) for text in missing]
 
         if missing:
-            made = await asyncio.get_running_loop().run_in_executor(self._worker, render)
+            length = sum(map(len, missing))
+            self._waiting += length
+            try:
+                made = await asyncio.get_running_loop().run_in_executor(self._worker, render)
+            finally:
+                self._waiting -= length
             for text, html in zip(missing, made, strict=True):
                 self._remember(text, headings_from, html)
                 known[text] = html
