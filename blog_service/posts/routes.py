@@ -124,7 +124,8 @@ async def put_post(
         body=body.body,
     )
     return json_response(
-        post_document(kept), status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        await full_post_document(blog.renderer, kept),
+        status.HTTP_201_CREATED if is_new else status.HTTP_200_OK,
     )
 
 

@@ -247,6 +247,7 @@ class TestServices:
 
         assert [answer.status_code for answer in (new, same, other, again)] == [201, 200, 200, 200]
         first, changed = new.json(), other.json()
+        assert first["body_html"] == "<p>By a service</p>\n"
         assert (first["id"], same.json(), again.json()) == (str(post_id), first, changed)
         assert changed["updated_at"] > first["updated_at"]
         assert await people.titles() == ["Changed"]
