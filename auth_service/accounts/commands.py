@@ -206,6 +206,7 @@ def find(
     from service_kit.process.actors import operator
     from service_kit.process.id_prefixes import PREFIX_LENGTH_MIN
 
+    text = text.strip()
     if len(text) < PREFIX_LENGTH_MIN:
         raise typer.BadParameter(f"give at least {PREFIX_LENGTH_MIN} characters")
     found = on_database(

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from auth_service.users.bodies import Body
 from auth_service.users.search import Found
@@ -20,10 +20,14 @@ class SearchBody(Body):
 
     text: Annotated[
         str,
-        Field(
+        # Stripped before its length counts: spaces would find everybody.
+        StringConstraints(
+            strip_whitespace=True,
             min_length=PREFIX_LENGTH_MIN,
             max_length=EMAIL_LENGTH_MAX,
             pattern=r"^[^\x00-\x1f\x7f]+$",
+        ),
+        Field(
             description="of an id: case and dashes do not count; addresses need the role `admin`",
             examples=["0b6f1c1e"],
         ),

@@ -40,7 +40,8 @@ async def search(connection: AsyncConnection, text: str, *, by_address: bool) ->
     In this order, because a few letters also begin many ids.
 
     Parameters:
-        text: at least three characters of an id or an address, in any spelling.
+        text: at least three characters of an id or an address, in any spelling, without spaces
+            around them.
         by_address: whether addresses are looked at.
     """
     found: dict[UUID, Found] = {}
@@ -57,6 +58,6 @@ def _by_id(text: str) -> Select[Any] | None:
 
 
 def _by_address(text: str) -> Select[Any]:
-    first = unicodedata.normalize("NFC", text.strip().lower())
+    first = unicodedata.normalize("NFC", text.lower())
     begins = (first <= _BY_BYTES) & (first + _LAST > _BY_BYTES)
     return _USERS.where(begins).order_by(_BY_BYTES)

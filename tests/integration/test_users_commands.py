@@ -438,13 +438,13 @@ class TestFind:
         by_address = await users.done("find", ROOT[:4].upper())
         by_id = await users.done("find", made["id"][:8], "--json")
         nobody = await users("find", "nobody@")
-        short = await users("find", "ro")
+        short = [await users("find", text) for text in ("ro", " r ")]
 
         assert by_address.stdout == f"{made['id']}  active    {ROOT}\n"
         found = {"id": made["id"], "email": ROOT, "status": "active"}
         assert json.loads(by_id.stdout) == {"items": [found]}
         assert (nobody.returncode, nobody.stdout, len(nobody.stderr.splitlines())) == (1, "", 1)
-        assert short.returncode == 2
+        assert [each.returncode for each in short] == [2, 2]
         entries = await users.fetch("SELECT * FROM audit_log WHERE action = 'users_searched'")
         assert {entry.actor for entry in entries} == {"operator:op"}
         assert [entry.details["found"] for entry in entries] == [[made["id"]], [made["id"]], []]

@@ -92,7 +92,7 @@ async def test_an_administrator_finds_by_address_and_it_is_audited(desk: Desk) -
         "INSERT INTO users (email, password_hash, version)"
         " VALUES ('ada_lovelace@example.org', 'x', 1), ('adaxlovelace@example.org', 'x', 1)"
     )
-    both = await desk.found(desk.admin, "ada@")
+    both = await desk.found(desk.admin, " ada@ ")
     [underscore] = await desk.found(desk.admin, "ADA_")
     by_id = await desk.found(desk.admin, desk.ada_id)
     nobody = await desk.found(desk.admin, "100%")
@@ -143,5 +143,5 @@ async def test_what_cannot_be_is_refused_and_much_is_cut_off(desk: Desk) -> None
     )
     assert len(await desk.found(desk.admin, "many")) == FOUND_MAX
     assert_problem(await desk.life(desk.admin, uuid4()), 404, "not_found")
-    for text in ("ad", "a" * 321, "ada\0"):
+    for text in ("ad", "   ", "  a ", "a" * 321, "ada\0"):
         assert_problem(await desk.search(desk.admin, text), 422, "invalid_request")
