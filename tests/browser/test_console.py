@@ -134,6 +134,8 @@ class TestWhoMay:
             await expect(page.get_by_role("heading", name="Users")).to_be_visible()
             await expect(page).to_have_title(re.compile("^Users .* console$"))
             await page.get_by_role("button", name="Sign out").click()
+            # Opening a page at once would break off the request that ends the session.
+            await expect(page.get_by_label("Password")).to_be_visible()
             await sign_in(page, READER)
             await expect(page.get_by_role("alert")).to_contain_text("operator role")
             await expect(page.get_by_role("navigation").get_by_role("link")).to_have_count(0)

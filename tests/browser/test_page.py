@@ -97,7 +97,9 @@ async def returning(visit: Visiting, email: str, at: str = "/") -> AsyncIterator
 
 
 async def sign_out(page: Page) -> None:
+    """Sign out, and wait: opening a page at once would break off the request for it."""
     await page.get_by_role("button", name="Sign out", exact=True).click()
+    await expect(page.get_by_text("You are signed out.")).to_be_visible()
 
 
 async def headed(page: Page, heading: str) -> None:
@@ -316,7 +318,6 @@ class TestWriting:
             await expect(page.get_by_text("Restored from your draft.")).to_be_visible()
 
             await sign_out(page)
-            await expect(page.get_by_text("You are signed out.")).to_be_visible()
             await page.goto("/write")
             await Person(page, "bob.draft@example.org").sign_up()
             await expect(page.get_by_label("Text")).to_have_value("")
@@ -501,7 +502,6 @@ class TestSession:
             other = await page.context.new_page()
             await other.goto("/")
             await sign_out(other)
-            await expect(other.get_by_text("You are signed out.")).to_be_visible()
 
             await page.evaluate(BACK)
             await expect(page.get_by_text("signed out in another tab")).to_be_visible()
