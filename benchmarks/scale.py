@@ -10,6 +10,8 @@ class Scale:
     rounds: int = 3
     # Recorded or queued before the clock starts, so that neither side waits for work.
     events: int = 20_000
+    # Some seconds of work each, for a ratio near one.
+    traced_events: int = 100_000
     # Slower peers get less, for about as many seconds.
     faststream_events: int = 3_000
     dramatiq_events: int = 5_000
@@ -44,6 +46,7 @@ DEFAULT = Scale()
 QUICK = Scale(
     rounds=1,
     events=5_000,
+    traced_events=5_000,
     faststream_events=800,
     dramatiq_events=1_500,
     long_log_rows=100_000,

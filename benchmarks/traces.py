@@ -46,10 +46,10 @@ async def _round(stage: Stage, scale: Scale) -> Figures:
     port = free_port()
     on = {"OTEL_EXPORTER_OTLP_ENDPOINT": url(port)}
     async with contestants.discarding_collector(port):
-        off_rate, off_cpu = await _applied(stage, scale.events, is_sampled=True)
-        rate, spent = await _applied(stage, scale.events, is_sampled=True, variables=on)
+        off_rate, off_cpu = await _applied(stage, scale.traced_events, is_sampled=True)
+        rate, spent = await _applied(stage, scale.traced_events, is_sampled=True, variables=on)
         unsampled_rate, unsampled_cpu = await _applied(
-            stage, scale.events, is_sampled=False, variables=on
+            stage, scale.traced_events, is_sampled=False, variables=on
         )
     return {
         "apply_off_events_per_second": off_rate,
