@@ -26,6 +26,7 @@ WRITE_TEXTS = {
     "GET /v1/posts",
     *("PATCH /v1/me", "POST /v1/posts", "PUT /v1/posts/{post_id}", "PATCH /v1/posts/{post_id}"),
     *("POST /v1/posts/{post_id}/comments", "PATCH /v1/comments/{comment_id}", "POST /v1/preview"),
+    *("GET /v1/sync/parked", "POST /v1/sync/parked/{parked_id}/discard"),
 }
 """Operations that check text beyond the schema: it must have visible, harmless characters."""
 
