@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from auth_service.tokens.model import BITS, BITS_MIN, Keys, SigningKey, reached_text
 from service_kit.database.commands import on_database
@@ -31,8 +32,17 @@ Kid = Annotated[
     str, typer.Argument(metavar="KID", help="Key id as shown by `list`, or its beginning.")
 ]
 
-_TAKES_KID: Final = {"ignore_unknown_options": True}
-"""A key id may start with a dash, and must not be taken for an option."""
+
+class _TakesKid(TyperCommand):
+    """A command with flags and a key id, which may start with a dash."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take for an option only what is one: ``-hZ…`` asks for no help."""
+        if "--" not in args:
+            flags = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+            given = [arg for arg in args if arg in flags]
+            args = [*given, "--", *(arg for arg in args if arg not in flags)]
+        return super().parse_args(ctx, args)
 
 
 @app.command(epilog="Example: auth-service keys generate --bits 3072")
@@ -55,7 +65,7 @@ def generate(
     _warn_without_a_secret(settings)
 
 
-@app.command(epilog="Example: auth-service keys activate NzbLsXh8", context_settings=_TAKES_KID)
+@app.command(epilog="Example: auth-service keys activate NzbLsXh8", cls=_TakesKid)
 @failing_with_a_sentence
 def activate(
     kid: Kid,
@@ -82,7 +92,7 @@ def activate(
     )
 
 
-@app.command(epilog="Example: auth-service keys retire NzbLsXh8", context_settings=_TAKES_KID)
+@app.command(epilog="Example: auth-service keys retire NzbLsXh8", cls=_TakesKid)
 @failing_with_a_sentence
 def retire(kid: Kid, as_json: AsJson = False) -> None:
     """Withdraw a pending key, so that it never signs."""
@@ -92,7 +102,7 @@ def retire(kid: Kid, as_json: AsJson = False) -> None:
     _show_change(change, keys, as_json=as_json)
 
 
-@app.command(epilog="Example: auth-service keys revoke NzbLsXh8", context_settings=_TAKES_KID)
+@app.command(epilog="Example: auth-service keys revoke NzbLsXh8", cls=_TakesKid)
 @failing_with_a_sentence
 def revoke(kid: Kid, as_json: AsJson = False) -> None:
     """Revoke a key: all tokens it signed are rejected immediately.
