@@ -265,6 +265,8 @@ async def test_no_page_is_cut_off_on_a_phone(visit: Visiting) -> None:
 
 
 async def _is_gone(page: Page, key: str) -> None:
+    # A dialog is removed a moment after it has closed.
+    await expect(page.locator("html")).not_to_contain_text(key)
     kept = await page.evaluate(
         """() => [document.documentElement.outerHTML, location.href,
             JSON.stringify({ ...localStorage }), JSON.stringify({ ...sessionStorage })].join()"""
