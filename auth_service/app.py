@@ -154,8 +154,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
             await end_tasks(sending)
         await context.tails.close()
         context.passwords.close()
-        await engine.dispose()
-        await beside_requests.dispose()
+        await context.disconnect()
 
     app = new_app(
         "auth_service",

@@ -43,6 +43,11 @@ class Context:
         await ping(self.beside_requests)
         await self.keys.ready()
 
+    async def disconnect(self) -> None:
+        """Close the connections to the database."""
+        await self.engine.dispose()
+        await self.beside_requests.dispose()
+
 
 async def _context(request: Request) -> Context:
     context: Context = request.app.state.context

@@ -236,7 +236,7 @@ async def test_mails_that_waited_count_for_the_address_that_they_go_to(
     await client.execute("UPDATE mails SET next_try_at = now()")
     while await sender.run_once():
         pass
-    await client.disconnect()
+    await client.context.disconnect()
 
     assert 0 < sum(mail.recipients == [ADA] for mail in server.received) < ADDRESS_MAX
 

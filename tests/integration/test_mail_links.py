@@ -178,7 +178,7 @@ async def test_forgotten_password_answers_the_same_for_an_unknown_address(
     unknown = await forgot("nobody@example.org", "192.0.2.2")
     disabled = await forgot("off@example.org", "192.0.2.3")
     queued = await client.fetch("SELECT purpose FROM mails")
-    await client.disconnect()
+    await client.context.disconnect()
 
     assert known[0][0] == 202
     assert known[1]
@@ -211,7 +211,7 @@ async def test_mails_to_one_address_are_limited(email: str, mail_settings: ApiSe
     clients = [AuthApi(app, f"192.0.2.{n}") for n in range(3)]
     spelled = zip(clients, (email, email.upper(), email), strict=True)
     answers = [await client.forget(written) for client, written in spelled]
-    await clients[0].disconnect()
+    await clients[0].context.disconnect()
     assert [answer.status_code for answer in answers] == [202, 202, 429]
     assert "Retry-After" in answers[-1].headers
 

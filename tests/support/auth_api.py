@@ -45,11 +45,6 @@ class AuthApi(httpx.AsyncClient, OnDatabase):
         # As the owner of the tables in a test that ``serving`` serves, else as the API.
         self.engine: AsyncEngine = getattr(app.state, "owner", self.context.engine)
 
-    async def disconnect(self) -> None:
-        """Close the connections of an application that was not started."""
-        await self.context.engine.dispose()
-        await self.context.beside_requests.dispose()
-
     async def ask(
         self, who: Signed | None, method: str, path: str, body: Any = None, **params: Any
     ) -> httpx.Response:
