@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import typer
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from service_kit.database.engines import Database
-    from service_kit.process.tail import Batch, Line, Wanted
-
-LOOK_EVERY_SECONDS: Final = 0.5
-"""As often as the tails of an API look."""
+    from service_kit.process.tail import Batch, Line, Reader, Wanted
 
 _WIDTHS: Final = (20, 11, 15, 10, 36, 16, 36)
 _HEAD: Final = ("time", "stage", "type", "lag", "user", "version", "event")
@@ -52,13 +49,6 @@ User = Annotated[UUID | None, typer.Option(metavar="ID", help="Only events of th
 LinesAsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for scripts.")]
 
 
-class Reader(Protocol):
-    """Reads what has happened since the last read."""
-
-    async def read(self) -> "Batch":
-        """Read on."""
-
-
 def follow(
     settings: "Database",
     start: "Callable[[AsyncEngine], Awaitable[Reader]]",
@@ -79,7 +69,7 @@ def follow(
     Raises:
         OperatorError: the database is away or refuses.
     """
-    from service_kit.process.tail import Wanted
+    from service_kit.process.tail import LOOK_EVERY_SECONDS, Wanted
 
     wanted = Wanted(frozenset(types), user)
 

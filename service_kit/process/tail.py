@@ -7,8 +7,11 @@ applied or parked (at a replica). It has ids, a type and times, and nothing of t
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
+
+LOOK_EVERY_SECONDS: Final = 0.5
+"""How often to read. People watch: sooner would show no more, and cost more."""
 
 GAP_SECONDS: Final = 5.0
 """How long a missing position is looked for: its transaction is still running, or was rolled back.
@@ -58,6 +61,17 @@ class Batch:
     lines: Sequence[Line]
     mark: str
     left_out: int = 0
+
+
+class Reader(Protocol):
+    """Reads what has happened since it was started, or since it has read last."""
+
+    async def read(self) -> Batch:
+        """Read further lines; an empty batch if there are none.
+
+        Raises:
+            Exception: the driver's errors.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -21,13 +21,10 @@ from prometheus_client import Gauge
 from service_kit.http import problems
 from service_kit.http.problems import Problem
 from service_kit.http.tails.settings import TailSettings
-from service_kit.process.tail import Batch, Line, Wanted
+from service_kit.process.tail import LOOK_EVERY_SECONDS, Batch, Line, Reader, Wanted
 from service_kit.process.tasks import end_tasks
 
 log = structlog.get_logger()
-
-LOOK_EVERY_SECONDS: Final = 0.5
-"""People watch: sooner would show no more, and cost more."""
 
 LINES_MAX: Final = 1_000
 """Lines that wait for a client: some 300 KB. More than a few seconds of what a tail shows; what
@@ -37,17 +34,6 @@ RETRY_SECONDS: Final = "10"
 """When to ask again for a place; most tails are closed by hand."""
 
 open_tails = Gauge("usersync_open_tails", "Live tails that this process sends")
-
-
-class Reader(Protocol):
-    """Reads what has happened since it was started, or since it has read last."""
-
-    async def read(self) -> Batch:
-        """Read further lines; an empty batch if there are none.
-
-        Raises:
-            Exception: the driver's errors.
-        """
 
 
 StartReader = Callable[[str | None], Awaitable[Reader]]

@@ -18,12 +18,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import structlog
 from fastapi import Header, Query
-from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -35,7 +35,7 @@ from service_kit.http.metrics import LASTS
 from service_kit.http.probes import ending_of
 from service_kit.http.problems import Problem
 from service_kit.http.tails.hub import RETRY_SECONDS, Tail, Tails
-from service_kit.process.tail import Batch, Line, Pace, Wanted
+from service_kit.process.tail import Batch, Pace, Wanted
 
 log = structlog.get_logger()
 
@@ -100,6 +100,8 @@ MayStay = Callable[[], Awaitable[object]]
 class LineBody(BaseModel):
     """What happened to one event; null where it is not known, or where no user is concerned."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     at: datetime
     stage: str = Field(examples=["recorded", "published", "applied", "parked"])
     type: str | None = Field(examples=["user.updated"])
@@ -109,21 +111,6 @@ class LineBody(BaseModel):
     recorded_at: datetime | None
     lag_seconds: float | None = Field(description="since the record at the source")
     lane: str | None = Field(description="at a replica: urgent, live, replays or waiting")
-
-    @classmethod
-    def of(cls, line: Line) -> Self:
-        """The body of a line."""
-        return cls(
-            at=line.at,
-            stage=line.stage,
-            type=line.type,
-            user_id=line.user_id,
-            version=line.version,
-            event_id=line.event_id,
-            recorded_at=line.recorded_at,
-            lag_seconds=line.lag_seconds,
-            lane=line.lane,
-        )
 
 
 async def tail_response(
@@ -233,7 +220,8 @@ class _Stream:
         left_out = batch.left_out + too_many
         parts = [_event("left_out", {"lines": left_out})] if left_out else []
         parts += [
-            _event(None, LineBody.of(line).model_dump_json()) for line in batch.lines[too_many:]
+            _event(None, LineBody.model_validate(line).model_dump_json())
+            for line in batch.lines[too_many:]
         ]
         if parts or now - self._sent_at >= KEEP_ALIVE_SECONDS:
             if batch.mark != self._mark:
