@@ -20,6 +20,7 @@ from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
 from replica.proof.current import current
 from replica.proof.model import CurrentProof, State, summary
 from service_kit.broker.connection import connect
+from service_kit.broker.queue_depths import depth
 
 _EVERY_SECONDS: Final = 0.3
 _SAMPLES_MAX: Final = 1_000
@@ -122,9 +123,7 @@ class Watch:
 
     async def _queued(self) -> int | None:
         try:
-            async with self._broker.channel() as channel:
-                queue = await channel.declare_queue(live_queue("blog"), passive=True)
-                return queue.declaration_result.message_count
+            return await depth(self._broker, live_queue("blog"))
         except aio_pika.exceptions.CONNECTION_EXCEPTIONS:
             return None
 

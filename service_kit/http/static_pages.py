@@ -35,7 +35,6 @@ def page_routes(
     *,
     at: str,
     files_at: str,
-    connect_to: Iterable[str] = (),
     images_from: Iterable[str] = (),
     values: Mapping[str, str] | None = None,
 ) -> list[Route]:
@@ -45,12 +44,10 @@ def page_routes(
         package: has the files; the one that ends in ``.html`` is the page.
         at: the page's path.
         files_at: what the other files' paths begin with, with a slash at the end.
-        connect_to: addresses of other services that the page's scripts may call.
-        images_from: other sources of images, as in a Content-Security-Policy;
-            without any, the page has no images at all.
+        images_from: as for ``page_headers``.
         values: replacements for each ``$name`` in the page.
     """
-    headers = page_headers(connect_to, images_from)
+    headers = page_headers(images_from=images_from)
     [page] = (file for file in files(package).iterdir() if file.name.endswith(".html"))
     content = _filled(page, _escaped(values))
     return [_page(at, content, headers), *loaded_routes(package, at=files_at, headers=headers)]
@@ -72,7 +69,7 @@ def framed_routes(
         frame: the file around each page, which takes the place of ``$content`` in it.
         pages: by path, the names of their files without ``.html``.
         files_at: as for ``page_routes``.
-        connect_to: as for ``page_routes``.
+        connect_to: as for ``page_headers``.
         values: replacements for each other ``$name`` in the frame.
     """
     headers = page_headers(connect_to)
@@ -110,7 +107,13 @@ def file_routes(paths: Iterable[Traversable], *, at: str) -> list[Route]:
 
 
 def page_headers(connect_to: Iterable[str] = (), images_from: Iterable[str] = ()) -> dict[str, str]:
-    """Return the headers of a page; the parameters are those of ``page_routes``."""
+    """Return the headers of a page.
+
+    Parameters:
+        connect_to: addresses of other services that the page's scripts may call.
+        images_from: other sources of images, as in a Content-Security-Policy;
+            without any, the page has no images at all.
+    """
     return {
         "Content-Security-Policy": _policy(connect_to, images_from),
         "Referrer-Policy": "no-referrer",
