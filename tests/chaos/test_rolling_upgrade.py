@@ -10,20 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from auth_service.settings import ApiSettings
 from local.postgres_server import PostgresServer
-from tests.support.eventually import eventually
 from tests.support.releases import RELEASE, code_of, migrate_both, migrated_by
-from tests.support.reverse_proxies import proxied
+from tests.support.reverse_proxies import DRAINING, proxied
 from tests.support.settled import settled
 from tests.support.source import Source
 from tests.support.system import COMMANDS, Member, System, at_work, ended
-from tests.support.visits import Visits, visited
+from tests.support.visits import PER_SECOND, visited
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-
-REQUESTS_PER_SECOND = 20
-"""What one instance can bear while other tests share its cores (`test_rolling_restart`)."""
 
 REQUESTS = 60
 """Before the migrations, and after each step."""
@@ -34,15 +29,6 @@ STEPS = (
     ("blog-service api",),
 )
 """The order of `docs/production.md`."""
-
-DELAY_SECONDS = ApiSettings.model_fields["shutdown_delay_seconds"].default
-
-SETTINGS = {
-    "AUTH_SHUTDOWN_DELAY_SECONDS": DELAY_SECONDS,
-    "BLOG_SHUTDOWN_DELAY_SECONDS": DELAY_SECONDS,
-    "AUTH_TRUSTED_PROXIES": "127.0.0.1",
-    "BLOG_TRUSTED_PROXIES": "127.0.0.1",
-}
 
 
 @pytest.fixture
@@ -62,13 +48,13 @@ async def test_a_rolling_upgrade_fails_no_request_and_loses_no_event(
 ) -> None:
     first, second = (
         {
-            command: released.process(command, PYTHONPATH=str(code), **SETTINGS)
+            command: released.process(command, PYTHONPATH=str(code), **DRAINING)
             for command in COMMANDS
         }
         for _ in range(2)
     )
     upstreams = {
-        service: [_port(each[f"{service}-service api"]) for each in (first, second)]
+        service: [each[f"{service}-service api"].port for each in (first, second)]
         for service in ("auth", "blog")
     }
     async with at_work(*first.values(), *second.values()):
@@ -76,15 +62,15 @@ async def test_a_rolling_upgrade_fails_no_request_and_loses_no_event(
             async with (
                 proxy.client("auth.example.org") as auth,
                 proxy.client("blog.example.org") as blog,
-                visited(auth, blog, per_second=REQUESTS_PER_SECOND) as visits,
+                visited(auth, blog, per_second=PER_SECOND) as visits,
             ):
-                await _goes_on(visits)
+                await visits.go_on(REQUESTS)
                 await asyncio.to_thread(migrate_both, released)
-                await _goes_on(visits)
+                await visits.go_on(REQUESTS)
                 upgraded = await released.with_account(first["auth-service api"].url)
                 newer = [
                     {
-                        command: upgraded.process(command, _port(member), **SETTINGS)
+                        command: upgraded.process(command, member.port, **DRAINING)
                         for command, member in instance.items()
                     }
                     for instance in (first, second)
@@ -95,7 +81,7 @@ async def test_a_rolling_upgrade_fails_no_request_and_loses_no_event(
                             await asyncio.gather(
                                 *(_replaced(instance[each], its_newer[each]) for each in step)
                             )
-                        await _goes_on(visits)
+                        await visits.go_on(REQUESTS)
                     visits.stop()
                     await settled(upgraded, source)
                     compared = await upgraded.command("blog-service reconcile")
@@ -105,16 +91,6 @@ async def test_a_rolling_upgrade_fails_no_request_and_loses_no_event(
     assert "0 differ" in compared.stdout
 
 
-def _port(member: Member) -> int:
-    return int(member.url.rpartition(":")[2])
-
-
 async def _replaced(process: Member, newer: Member) -> None:
     assert await process.stop() == 0
     await newer.ready()
-
-
-async def _goes_on(visits: Visits) -> None:
-    """Wait for some more requests, or the first failure."""
-    least = visits.succeeded + REQUESTS
-    await eventually(lambda: visits.succeeded >= least or visits.failures)

@@ -55,7 +55,7 @@ class Connection:
 
 @asynccontextmanager
 async def connected(api: Member) -> AsyncIterator[Connection]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     try:
         yield Connection(reader, writer)
     finally:

@@ -13,6 +13,7 @@ from typing import Final
 
 import httpx
 
+from auth_service.settings import ApiSettings
 from local.debian_programs import debian_program
 from tests.support.tls import self_signed
 
@@ -28,6 +29,16 @@ ADDRESS = "127.0.0.2"
 """The clients' address, which differs from the proxy's."""
 
 READY_SECONDS_MAX = 20
+
+_DELAY_SECONDS = ApiSettings.model_fields["shutdown_delay_seconds"].default
+
+DRAINING: Final = {
+    "AUTH_SHUTDOWN_DELAY_SECONDS": _DELAY_SECONDS,
+    "BLOG_SHUTDOWN_DELAY_SECONDS": _DELAY_SECONDS,
+    "AUTH_TRUSTED_PROXIES": "127.0.0.1",
+    "BLOG_TRUSTED_PROXIES": "127.0.0.1",
+}
+"""Settings of processes that a proxy notices before they end, as they are shipped."""
 
 _PLACES = {"auth": (8001, 8003), "blog": (8002, 8004)}
 """The ports of both instances of each service, as the guide writes them."""

@@ -140,6 +140,10 @@ class Member(Process):
         super().__init__(command, environment, log, installed=installed)
         self.url = url
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     async def ready(self) -> None:
         """Start the process unless it runs, and wait until it is ready."""
         if not self.is_running:

@@ -17,9 +17,14 @@ from typing import Any, Final
 import httpx
 
 from tests.support.auth_api import PASSWORD, bearer
+from tests.support.eventually import eventually
 
 IN_PROGRESS_MAX: Final = 60
 """A machine that is too slow for the rate gets fewer requests, not a growing heap of them."""
+
+PER_SECOND: Final = 20
+"""What one instance can bear while other tests share its cores. Without any core to spare it
+answers health checks late, so that a proxy takes out the only instance that is left."""
 
 SHARES: Final = {"sign up": 8, "sign in": 8, "refresh": 20, "see me": 24, "write": 16, "list": 24}
 """Of a hundred requests; the first two hash a password."""
@@ -81,6 +86,11 @@ class Visits:
 
     def stop(self) -> None:
         self._stopping = True
+
+    async def go_on(self, requests: int) -> None:
+        """Wait for some more requests, or the first failure."""
+        least = self.succeeded + requests
+        await eventually(lambda: self.succeeded >= least or self.failures)
 
     async def _visit(self) -> None:
         [kind] = self._random.choices(list(SHARES), list(SHARES.values()))
